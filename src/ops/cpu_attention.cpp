@@ -1,12 +1,12 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>  // get_num_threads
-#include <ATen/native/CPUBlas.h>
 
 #include <algorithm>
 #include <atomic>
 #include <numeric>
 
 #include "lora/ops/parallel.h"
+#include "ops/block_product.h"
 #include "ops/cpu/attention.h"
 #include "ops/cpu/attention_tiles.h"
 #include "ops/cpu/launch.h"
@@ -19,31 +19,10 @@ using at::Tensor;
 
 constexpr int64_t kSquare = kTile * kTile;
 
-/// c [M, N] = a [M, K] b [K, N], or added to c, by oneDNN's kernel for small blocks, with b as a right_tile.
+/// c [M, N] = a [M, K] b [K, N], or added to c.
 template <typename S>
 void multiply(int64_t M, int64_t N, int64_t K, const S* a, const S* b, float* c, bool add) {
-  if constexpr (std::is_same_v<S, float>) {
-    at::native::cpublas::brgemm(M, N, K, K, N, N, add, a, b, c, /*is_vnni=*/false);
-  } else {
-    at::native::cpublas::brgemm(M, N, K, K, N, N, add, reinterpret_cast<const at::BFloat16*>(a), reinterpret_cast<const at::BFloat16*>(b),
-                                c, /*is_vnni=*/true);
-  }
-}
-
-/// Whether the processor multiplies pairs of bfloat16; LibTorch's kernel throws if not.
-bool multiplies_bfloat16() {
-  static const bool works = [] {
-    const std::vector<BFloat16> zeros(kSquare);
-    std::vector<float> product(kSquare);
-    try {
-      multiply(kTile, kTile, kTile, zeros.data(), zeros.data(), product.data(), false);
-      at::native::cpublas::brgemm_release();
-      return true;
-    } catch (const c10::Error&) {
-      return false;
-    }
-  }();
-  return works;
+  block_product(M, N, K, a, K, b, c, add);
 }
 
 /// The heads of a contiguous [T, heads, E] tensor.
@@ -133,7 +112,7 @@ void for_each_head(const AttentionPlaces& places, int64_t heads, const BytesOf& 
         run(documents[static_cast<size_t>(task / heads)], task % heads, reinterpret_cast<std::byte*>(begin) + thread * bytes);
       }
     }
-    at::native::cpublas::brgemm_release();
+    end_block_products();
   });
 }
 

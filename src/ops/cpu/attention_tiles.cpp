@@ -72,14 +72,33 @@ void right_transposed_tile<float>(const HeadRows<float>& rows, float* tile) {
 }
 
 template <>
-void right_transposed_tile<BFloat16>(const HeadRows<BFloat16>& rows, BFloat16* tile) {
-  // A pair of channels is moved as one number.
-  for (int64_t i = 0; i < rows.dim; i += 2) {
-    BFloat16* to = tile + i * kTile;
-    for (int64_t r = 0; r < rows.count; ++r) {
-      std::memcpy(to + 2 * r, rows.data + r * rows.stride + i, sizeof(Pair));
+LORA_SIMD void right_transposed_tile<BFloat16>(const HeadRows<BFloat16>& rows, BFloat16* tile) {
+  // A pair of channels is moved as one number, in squares whose rows are first copied: rows that are a power of two apart would compete
+  // for the same lines of the cache.
+  constexpr int64_t kSide = 16;
+  const int64_t pairs = rows.dim / 2;
+  Pair square[kSide][kSide + 1] = {};
+  for (int64_t i = 0; i < pairs; i += kSide) {
+    const int64_t width = std::min(kSide, pairs - i);
+    for (int64_t r = 0; r < kTile; r += kSide) {
+      for (int64_t s = 0; s < kSide; ++s) {
+        if (r + s >= rows.count) {
+          std::fill(square[s], square[s] + width, Pair{0});
+        } else if (width == kSide) {
+          std::memcpy(square[s], rows.data + (r + s) * rows.stride + 2 * i, kSide * sizeof(Pair));
+        } else {
+          std::memcpy(square[s], rows.data + (r + s) * rows.stride + 2 * i, static_cast<size_t>(width) * sizeof(Pair));
+        }
+      }
+      for (int64_t j = 0; j < width; ++j) {
+        Pair turned[kSide];
+#pragma omp simd
+        for (int64_t s = 0; s < kSide; ++s) {
+          turned[s] = square[s][j];
+        }
+        std::memcpy(tile + (i + j) * 2 * kTile + 2 * r, turned, sizeof(turned));
+      }
     }
-    std::fill(to + 2 * rows.count, to + 2 * kTile, BFloat16{});
   }
 }
 
