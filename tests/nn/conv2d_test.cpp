@@ -25,8 +25,8 @@ Conv2d make_convolution(const Conv2dShape& shape, at::ScalarType dtype = at::kDo
 }
 
 LowRank make_pair(const Conv2dShape& shape, const std::string& adapter, uint64_t seed, bool dora, double dropout = 0.0) {
-  LowRank pair(adapter, normal({2, shape.in_channels, shape.kernel, shape.kernel}, seed), normal({shape.out_channels, 2, 1, 1}, seed + 1), 0.7,
-               dropout);
+  const Tensor A = normal({2, shape.in_channels, shape.kernel, shape.kernel}, seed);
+  LowRank pair(adapter, A, normal({shape.out_channels, 2, 1, 1}, seed + 1), 0.7, dropout);
   if (dora) {
     pair.magnitude_O = normal({1, shape.out_channels, 1, 1}, seed + 2).abs() + 1;
   }
@@ -45,12 +45,13 @@ TEST(Conv2d, APairGivesWhatItsWeightMeans) {
       EXPECT_EQ(convolution.base_parameters()[0].tensor.sizes(), (std::vector<int64_t>{4, 3, shape.kernel, shape.kernel}));
       const Tensor x = normal({2, 5, 6, 3}, 1);
       const Tensor plain = convolution.forward(x, images_pass());
-      test::expect_close(plain, ops::conv2d_reference(x, convolution.base_parameters()[0].tensor, convolution.bias_in_use(), shape.steps), 1e-12);
+      const Tensor bias = *convolution.bias_in_use();
+      const auto convolved = [&](const Tensor& kernels) { return ops::conv2d_reference(x, kernels, bias, shape.steps); };
+      test::expect_close(plain, convolved(convolution.base_parameters()[0].tensor), 1e-12);
       convolution.attach(make_pair(shape, "a", 10, dora));
       const Tensor adapted = convolution.forward(x, images_pass());
       const Tensor weight = convolution.attached<LowRank>()[0]->applied_to(convolution.matrix());
-      const Tensor kernels = weight.view({4, 3, shape.kernel, shape.kernel});
-      test::expect_close(adapted, ops::conv2d_reference(x, kernels, convolution.bias_in_use(), shape.steps), 1e-12, "dora " + std::to_string(dora));
+      test::expect_close(adapted, convolved(weight.view({4, 3, shape.kernel, shape.kernel})), 1e-12, "dora " + std::to_string(dora));
       EXPECT_GT((adapted - plain).abs().max().item<double>(), 0.1);
       convolution.use_adapter("");
       test::expect_equal(convolution.forward(x, images_pass()), plain);
