@@ -16,9 +16,9 @@ nn::ImageCondition batch_of(const Guidance& guidance, bool guided) {
   if (!guided) {
     return guidance.condition;
   }
-  const nn::ImageCondition &negative = guidance.negative, &wanted = guidance.condition;
-  return {both(negative.states_NSD, wanted.states_NSD), both(negative.pooled_NP, wanted.pooled_NP),
-          both(negative.time_ids_N6, wanted.time_ids_N6)};
+  const nn::ImageCondition &negative = guidance.negative, &positive = guidance.condition;
+  return {both(negative.states_NSD, positive.states_NSD), both(negative.pooled_NP, positive.pooled_NP),
+          both(negative.time_ids_N6, positive.time_ids_N6)};
 }
 
 }  // namespace

@@ -82,11 +82,11 @@ std::vector<double> karras_sigmas(double largest, double smallest, int64_t count
 }
 
 double timestep_of_sigma(const std::vector<float>& sigmas, double sigma) {
-  const double wanted = std::log(std::max(sigma, kSmallestSigma));
+  const double sought = std::log(std::max(sigma, kSmallestSigma));
   const auto above = std::upper_bound(sigmas.begin(), sigmas.end(), sigma, [](double value, float entry) { return value < entry; });
   const auto low = static_cast<size_t>(std::clamp<std::ptrdiff_t>(above - sigmas.begin() - 1, 0, std::ssize(sigmas) - 2));
   const double low_log = std::log(sigmas[low]), high_log = std::log(sigmas[low + 1]);
-  const double share = std::clamp((low_log - wanted) / (low_log - high_log), 0.0, 1.0);
+  const double share = std::clamp((low_log - sought) / (low_log - high_log), 0.0, 1.0);
   return static_cast<double>(low) + share;
 }
 

@@ -248,7 +248,7 @@ LatentDistribution Vae::encode(const Tensor& images_N3HW) const {
   const Tensor moments_NHWC = impl_->encoder->forward(impl_->to_rows(images_N3HW), frozen_pass());
   const Tensor moments_NCHW = moments_NHWC.to(at::kFloat).permute({0, 3, 1, 2}).contiguous();
   if (!at::isfinite(moments_NCHW).all().item<bool>()) {
-    model_error("vae", "computes latents that are not finite: the weights are damaged, or overflow in this dtype. Use float32");
+    model_error("vae", "computes latents that are not finite: the weights are damaged, or overflow in this dtype. Use float32.");
   }
   const std::vector<Tensor> halves = moments_NCHW.chunk(2, 1);
   Tensor mean_NCHW = halves[0], log_variance_NCHW = halves[1].clamp(kMinLogVariance, kMaxLogVariance) + 2 * std::log(config.scaling);

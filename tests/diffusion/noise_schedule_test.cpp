@@ -26,8 +26,8 @@ TEST(NoiseSchedule, HasDiffusersTables) {
       EXPECT_EQ(schedule.has_zero_terminal_snr(), zero);
       test::expect_near(schedule.betas_T(), expected.tensor(prefix + ".betas"), 1e-6, prefix);
       test::expect_near(schedule.alphas_cumprod_T(), expected.tensor(prefix + ".alphas_cumprod"), 1e-6, prefix);
-      const Tensor snr = schedule.snr(at::arange(schedule.num_timesteps(), at::kLong)), wanted = expected.tensor(prefix + ".snr");
-      EXPECT_LE(((snr - wanted).abs() / (wanted + 1e-6)).max().item<double>(), 1e-5) << prefix;
+      const Tensor snr = schedule.snr(at::arange(schedule.num_timesteps(), at::kLong)), theirs = expected.tensor(prefix + ".snr");
+      EXPECT_LE(((snr - theirs).abs() / (theirs + 1e-6)).max().item<double>(), 1e-5) << prefix;
     }
   }
 }

@@ -14,7 +14,7 @@ namespace {
 
 constexpr int64_t kSteps = 5;
 
-/// A pipeline's UNet and what it is given for two images: the negative one and the wanted one.
+/// A pipeline's UNet and what it is given for two images: the negative one and the other.
 struct Sampled {
   explicit Sampled(const std::string& family)
       : pipeline({test::pipeline_folder(family)}), expected(test::kData / "diffusion" / family / "expected.safetensors") {
