@@ -96,9 +96,16 @@ double weight_of(const GenerateImageRequest& request, size_t adapter) {
   return request.weights.empty() ? 1.0 : request.weights[adapter];
 }
 
+void warn_of_cut(const char* flag, int64_t count) {
+  if (count > 0) {
+    log::warn("[" + std::string(flag) + "] is longer than the text encoders see: its last " + std::to_string(count) +
+              " tokens have no effect");
+  }
+}
+
 /// The prompts' states, with those adapters of the text encoders that lie in the adapters' folders. The encoders are then freed.
-EncodedPrompt encode_with_adapters(const GenerateImageRequest& request, const diffusion::Pipeline& pipeline, const ImageOptions& options,
-                                   const at::Device& device) {
+diffusion::EncodedPrompt encode_with_adapters(const GenerateImageRequest& request, const diffusion::Pipeline& pipeline,
+                                              const ImageOptions& options, const at::Device& device) {
   diffusion::TextEncoders encoders(pipeline, at::TensorOptions(at::kFloat).device(device));
   const std::vector<std::string> components = pipeline.text_encoders(), names = adapter_names(request);
   std::vector<std::unique_ptr<peft::Method>> attached;
@@ -119,11 +126,16 @@ EncodedPrompt encode_with_adapters(const GenerateImageRequest& request, const di
     }
     nn::use_adapters(model, used);
   }
-  return encode_prompt(pipeline, encoders, request.prompt, request.negative_prompt, options);
+  const diffusion::ImagePrompt prompt{request.prompt, request.negative_prompt, options.height, options.width};
+  const diffusion::EncodedPrompt encoded = diffusion::encode_prompt(pipeline, encoders, prompt);
+  warn_of_cut("--prompt", encoded.num_cut);
+  warn_of_cut("--negative-prompt", encoded.num_cut_negative);
+  return encoded;
 }
 
-at::Tensor sample_with_adapters(const GenerateImageRequest& request, const diffusion::Pipeline& pipeline, const EncodedPrompt& prompt,
-                                const ImageOptions& options, int64_t downscale, const at::Device& device) {
+at::Tensor sample_with_adapters(const GenerateImageRequest& request, const diffusion::Pipeline& pipeline,
+                                const diffusion::EncodedPrompt& prompt, const ImageOptions& options, int64_t downscale,
+                                const at::Device& device) {
   InferenceRequest named = request.inference;
   const std::vector<std::string> names = adapter_names(request);
   for (size_t a = 0; a < names.size(); ++a) {
@@ -152,7 +164,7 @@ int generate_image_command(const GenerateImageRequest& request) {
   const diffusion::Vae vae(vae_config.json, vae_config.where, *vae_weights, at::TensorOptions(at::kFloat).device(device),
                            diffusion::VaeParts::kDecoder);
   const ImageOptions options = image_options(request, pipeline, vae.downscale());
-  const EncodedPrompt prompt = encode_with_adapters(request, pipeline, options, device);
+  const diffusion::EncodedPrompt prompt = encode_with_adapters(request, pipeline, options, device);
   const at::Tensor latents = sample_with_adapters(request, pipeline, prompt, options, vae.downscale(), device);
   output.write(image::encode_png(to_bytes(vae.decode(latents)[0])));
   log::info("wrote " + output.name() + ": " + std::to_string(options.width) + " x " + std::to_string(options.height) + " pixels, " +
