@@ -21,6 +21,7 @@ struct Source {
 struct Header {
   Size size;            ///< as stored
   int orientation = 1;  ///< as EXIF's: 1 to 8
+  std::vector<std::string> warnings;
 };
 
 /// Decoded pixels as they are stored: RGB, or RGBA with straight alpha.

@@ -61,7 +61,8 @@ constexpr std::array<OtherKind, 24> kOtherKinds{{
 }};
 
 const Codec& codec_of(const Source& source) {
-  const auto* const found = std::find_if(kCodecs.begin(), kCodecs.end(), [&](const Codec* codec) { return codec->recognises(source.bytes); });
+  const auto* const found =
+      std::find_if(kCodecs.begin(), kCodecs.end(), [&](const Codec* codec) { return codec->recognises(source.bytes); });
   if (found != kCodecs.end()) {
     return **found;
   }
@@ -157,7 +158,9 @@ Decoded decode(std::string_view bytes, const std::string& name, const DecodeOpti
   const auto [codec, header] = open(source, options.limits);
   Pixels pixels = codec.read_pixels(source, header);
   Image stored{header.size, pixels.has_alpha ? without_alpha(pixels.samples, options.background) : std::move(pixels.samples)};
-  return {upright(std::move(stored), header.orientation), pixels.has_alpha, std::move(pixels.warnings)};
+  std::vector<std::string> warnings = header.warnings;
+  warnings.insert(warnings.end(), pixels.warnings.begin(), pixels.warnings.end());
+  return {upright(std::move(stored), header.orientation), pixels.has_alpha, std::move(warnings)};
 }
 
 }  // namespace lora::image

@@ -38,7 +38,11 @@ class Segments {
     if (components_ == 0) {
       source_.fail("the JPEG file is damaged: it has no frame header before the image");
     }
-    header_.orientation = orientation_of(metadata_, source_);
+    const std::optional<int> orientation = orientation_of(metadata_);
+    header_.orientation = orientation.value_or(1);
+    if (!orientation) {  // an error in files of other kinds, as Pillow has it
+      header_.warnings.emplace_back("the EXIF metadata, which holds the image's orientation, is damaged and not used");
+    }
   }
 
   const Header& header() const { return header_; }

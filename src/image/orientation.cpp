@@ -86,7 +86,7 @@ int of_xmp(std::string_view xmp) {
 
 }  // namespace
 
-int orientation_of(const Metadata& metadata, const Source& source) {
+std::optional<int> orientation_of(const Metadata& metadata) {
   using namespace std::string_view_literals;
   std::string_view tiff = metadata.exif ? std::string_view(*metadata.exif) : std::string_view();
   for (int i = 0; i < 2 && tiff.starts_with("Exif\0\0"sv); ++i) {
@@ -94,13 +94,21 @@ int orientation_of(const Metadata& metadata, const Source& source) {
   }
   if (!tiff.empty()) {
     if (!Directory::is_tiff(tiff)) {
-      source.fail("the EXIF metadata, which holds the image's orientation, is damaged: it does not begin as a TIFF file");
+      return std::nullopt;
     }
     if (const std::optional<uint32_t> found = Directory(tiff).find(kOrientationTag)) {
       return *found <= 8 ? static_cast<int>(*found) : 1;
     }
   }
   return of_xmp(metadata.xmp);
+}
+
+int require_orientation(const Metadata& metadata, const Source& source) {
+  const std::optional<int> orientation = orientation_of(metadata);
+  if (!orientation) {
+    source.fail("the EXIF metadata, which holds the image's orientation, is damaged: it does not begin as a TIFF file");
+  }
+  return *orientation;
 }
 
 Image upright(Image stored, int orientation) {

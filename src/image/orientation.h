@@ -13,8 +13,11 @@ struct Metadata {
 };
 
 /// The orientation that the metadata names, 1 if none does: tag 0x0112 of EXIF's first directory, else tiff:Orientation of XMP. Damaged
-/// EXIF is read as far as Pillow reads it. Throws data Error if EXIF does not begin as a TIFF file.
-int orientation_of(const Metadata& metadata, const Source& source);
+/// EXIF is read as far as Pillow reads it; none if it does not begin as a TIFF file.
+std::optional<int> orientation_of(const Metadata& metadata);
+
+/// The same; throws data Error where there is none.
+int require_orientation(const Metadata& metadata, const Source& source);
 
 /// Whether an orientation exchanges width and height.
 inline bool swaps_sides(int orientation) {

@@ -60,6 +60,7 @@ struct PngReading {
   png_infop info = nullptr;
   const char* next = nullptr;
   size_t left = 0;
+  int64_t rows_left = 0;  ///< of all passes, that have not been decompressed
   std::jmp_buf failed;
   char message[200] = {};
 };
@@ -82,10 +83,15 @@ void give(png_structp png, png_bytep target, size_t count) {
   reading->left -= count;
 }
 
+void count_row(png_structp png, png_row_infop, png_bytep) {
+  --static_cast<PngReading*>(png_get_user_transform_ptr(png))->rows_left;
+}
+
 /// All rows as they are stored, `stride` bytes each: samples of fewer than 8 bits in one byte each, of 16 bits with the high byte first.
+/// As for Pillow, what is wrong after the last row is no failure.
 bool read_png_rows(PngReading* reading, png_bytep samples, size_t stride, png_uint_32 num_rows) {
   if (setjmp(reading->failed) != 0) {
-    return false;
+    return reading->rows_left == 0;
   }
   reading->png = png_create_read_struct(PNG_LIBPNG_VER_STRING, reading, leave_png, ignore_png_warning);
   reading->info = reading->png != nullptr ? png_create_info_struct(reading->png) : nullptr;
@@ -98,6 +104,8 @@ bool read_png_rows(PngReading* reading, png_bytep samples, size_t stride, png_ui
   png_set_compression_buffer_size(reading->png, 65536);  // as Pillow's, on which it depends whether damage after the rows is found
   png_read_info(reading->png, reading->info);
   png_set_packing(reading->png);
+  png_set_user_transform_info(reading->png, reading, 0, 0);
+  png_set_read_user_transform_fn(reading->png, count_row);
   const int num_passes = png_set_interlace_handling(reading->png);
   png_read_update_info(reading->png, reading->info);
   if (png_get_rowbytes(reading->png, reading->info) != stride) {
@@ -111,6 +119,20 @@ bool read_png_rows(PngReading* reading, png_bytep samples, size_t stride, png_ui
   return true;
 }
 
+/// Rows that are stored: those of the seven passes that have any column, if there are passes.
+int64_t stored_rows(const PngChunks& chunks) {
+  if (!chunks.is_interlaced) {
+    return chunks.header.size.height;
+  }
+  int64_t rows = 0;
+  for (int pass = 0; pass < PNG_INTERLACE_ADAM7_PASSES; ++pass) {
+    const auto width = static_cast<png_uint_32>(chunks.header.size.width);
+    const auto height = static_cast<png_uint_32>(chunks.header.size.height);
+    rows += PNG_PASS_COLS(width, pass) > 0 ? static_cast<int64_t>(PNG_PASS_ROWS(height, pass)) : 0;
+  }
+  return rows;
+}
+
 std::vector<uint8_t> read_samples(const Source& source, const PngChunks& chunks) {
   const std::string bytes = samples_only(chunks);
   const Size size = chunks.header.size;
@@ -119,6 +141,7 @@ std::vector<uint8_t> read_samples(const Source& source, const PngChunks& chunks)
   PngReading reading;
   reading.next = bytes.data();
   reading.left = bytes.size();
+  reading.rows_left = stored_rows(chunks);
   const bool is_read = read_png_rows(&reading, samples.data(), stride, static_cast<png_uint_32>(size.height));
   png_destroy_read_struct(&reading.png, &reading.info, nullptr);
   if (!is_read) {

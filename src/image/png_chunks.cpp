@@ -49,7 +49,7 @@ class ChunkWalker {
     }
     while (read_chunk_after_data()) {
     }
-    chunks_.header.orientation = orientation_of(metadata_, source_);
+    chunks_.header.orientation = require_orientation(metadata_, source_);
     return std::move(chunks_);
   }
 
@@ -141,7 +141,9 @@ class ChunkWalker {
     if (name_ == "eXIf") {
       metadata_.exif = std::string(read);
     } else if (name_ == "iTXt" && read.starts_with("XML:com.adobe.xmp\0\0"sv)) {  // of which the second 0 says uncompressed
-      metadata_.xmp = read;
+      const size_t language = read.find('\0', 20);
+      const size_t translation = language < read.size() ? read.find('\0', language + 1) : std::string_view::npos;
+      metadata_.xmp = translation < read.size() ? read.substr(translation + 1) : std::string_view();
     } else if (name_ == "acTL" && big_32(read, 0) > 0) {
       chunks_.is_animated = true;
     } else if (before_data && name_ == "IHDR") {
@@ -160,8 +162,8 @@ class ChunkWalker {
     chunks_.depth = static_cast<uint8_t>(read[8]);
     chunks_.color_type = static_cast<uint8_t>(read[9]);
     chunks_.is_interlaced = read[12] != 0;
-    if (read[10] != 0 || read[11] != 0) {
-      fail("its compression or filter method is unknown");
+    if (read[11] != 0) {
+      fail("its filter method is unknown");
     }
   }
 

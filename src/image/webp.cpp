@@ -45,7 +45,7 @@ Header read_webp_header(const Source& source) {
   metadata.xmp = chunk(demuxer.get(), "XMP ");
   Header header;
   header.size = {WebPDemuxGetI(demuxer.get(), WEBP_FF_CANVAS_WIDTH), WebPDemuxGetI(demuxer.get(), WEBP_FF_CANVAS_HEIGHT)};
-  header.orientation = orientation_of(metadata, source);
+  header.orientation = require_orientation(metadata, source);
   return header;
 }
 

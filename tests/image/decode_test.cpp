@@ -63,8 +63,8 @@ TEST(DamagedImages, AreErrorsWherePillowRaisesAndPillowsPixelsElsewhere) {
   for (int number = 0; number < count; ++number) {
     const test::DamagedImage image = damage.make(static_cast<uint64_t>(number));
     SCOPED_TRACE(std::to_string(number) + " from " + image.name);
-    const Json& wanted = expected[static_cast<size_t>(number)];
-    EXPECT_EQ(outcome(image, limits), wanted.is_null() ? "error" : wanted.get<std::string>());
+    const Json& pillows = expected[static_cast<size_t>(number)];
+    EXPECT_EQ(outcome(image, limits), pillows.is_null() ? "error" : pillows.get<std::string>());
   }
 }
 
@@ -128,18 +128,23 @@ TEST(Decode, ChecksLimitsBeforeItDecodes) {
   expect_error(ErrorKind::kData, {"[huge.jpg]", "no pixels: its size is 7 x 0"}, [&] { decode(huge, "huge.jpg", {}); });
 }
 
-TEST(Decode, RefusesDamagedMetadataThatHoldsTheOrientation) {
+TEST(Decode, TreatsDamagedMetadataAsPillowDoes) {
   std::string bytes = image_file("orientation_6.jpg");
   const size_t tiff = bytes.find("Exif\0\0"s) + 6;
   const Size upright{9, 14};
   EXPECT_EQ(size_of(bytes, "a.jpg", {}), upright);
+  const Size stored{14, 9};
   std::string other = bytes;
   other.replace(tiff, 2, "XX");
-  expect_error(ErrorKind::kData, {"[a.jpg]", "EXIF"}, [&] { decode(other, "a.jpg", {}); });
+  const Decoded decoded = decode(other, "a.jpg", {});
+  EXPECT_EQ(decoded.image.size, stored);
+  EXPECT_THAT(decoded.warnings, testing::ElementsAre(HasSubstr("EXIF metadata")));
+  std::string webp = image_file("exif.webp");
+  webp.replace(webp.find("MM\0*"s), 2, "XX");
+  expect_error(ErrorKind::kData, {"[a.webp]", "EXIF metadata"}, [&] { size_of(webp, "a.webp", {}); });
   // A directory outside the metadata holds nothing.
   other = bytes;
   other.replace(tiff + 4, 4, "\xff\xff\xff\x7f");
-  const Size stored{14, 9};
   EXPECT_EQ(decode(other, "a.jpg", {}).image.size, stored);
 }
 

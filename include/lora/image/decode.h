@@ -50,7 +50,8 @@ Size size_of(std::string_view bytes, const std::string& name, const Limits& limi
 /// Decodes the bytes of a JPEG, PNG or WebP file and applies its orientation (EXIF, else XMP). Without a background the pixels are those
 /// of Pillow's `ImageOps.exif_transpose(Image.open(file)).convert("RGB")`; with one, those of `Image.alpha_composite` over it. An
 /// animation gives its first frame. Throws data Error naming the file where Pillow raises: for a file of another kind, a truncated or
-/// damaged one; and for one beyond the limits.
+/// damaged one; also for one beyond the limits, and for a PNG file whose data is whole but has fewer rows than its header says (Pillow
+/// makes the others black).
 Decoded decode(std::string_view bytes, const std::string& name, const DecodeOptions& options);
 
 }  // namespace lora::image
