@@ -13,7 +13,6 @@
 #include "lora/base/result_file.h"
 #include "lora/base/text.h"
 #include "lora/config/command_line.h"
-#include "lora/diffusion/vae.h"
 #include "lora/image/encode_png.h"
 #include "lora/nn/adapters.h"
 #include "lora/nn/device.h"
@@ -23,7 +22,6 @@ namespace lora::app {
 
 namespace {
 
-constexpr double kGuidance = 7.5, kGuidanceOfXl = 5.0;  // diffusers' defaults
 constexpr int64_t kMaxImageSide = 16384;
 
 void require_weights(const GenerateImageRequest& request) {
@@ -38,10 +36,10 @@ void require_weights(const GenerateImageRequest& request) {
   }
 }
 
-/// A side of the image. @param given 0: the model's.
-int64_t side_of(int64_t given, const char* flag, const Json& unet_config, int64_t downscale) {
-  const int64_t side = given > 0 ? given : downscale * JsonReader(unet_config, "unet", ErrorKind::kModel).integer("sample_size", 64);
-  if (given < 0 || side % downscale != 0 || side > kMaxImageSide) {
+/// @param given 0: the model's.
+int64_t side_of(int64_t given, const char* flag, const diffusion::Pipeline& pipeline, int64_t downscale) {
+  const int64_t side = given == 0 ? default_side(pipeline, downscale) : given;
+  if (side < 1 || side % downscale != 0 || side > kMaxImageSide) {
     config_error(flag, "found " + std::to_string(side) + ", expected a multiple of " + std::to_string(downscale) + " up to " +
                            std::to_string(kMaxImageSide));
   }
@@ -56,14 +54,12 @@ ImageOptions image_options(const GenerateImageRequest& request, const diffusion:
   }
   options.sampler = *sampler;
   options.steps = request.steps;
-  const bool is_xl = pipeline.family() == diffusion::PipelineFamily::kStableDiffusionXl;
-  options.guidance = request.guidance.value_or(is_xl ? kGuidanceOfXl : kGuidance);
+  options.guidance = request.guidance.value_or(default_guidance(pipeline.family()));
   if (!std::isfinite(options.guidance) || options.guidance < 0) {
     config_error("--guidance", "found " + std::to_string(options.guidance) + ", expected a finite number of at least 0");
   }
-  const Json unet = pipeline.config(pipeline.network()).json;
-  options.width = side_of(request.width, "--width", unet, downscale);
-  options.height = side_of(request.height, "--height", unet, downscale);
+  options.width = side_of(request.width, "--width", pipeline, downscale);
+  options.height = side_of(request.height, "--height", pipeline, downscale);
   options.seed = request.seed;
   return options;
 }
@@ -159,10 +155,7 @@ int generate_image_command(const GenerateImageRequest& request) {
   const ResultFile output(request.output, inputs);
   const at::Device device = nn::open_device(model.device);
   const diffusion::Pipeline pipeline(pipeline_options(model));
-  const diffusion::ComponentConfig vae_config = pipeline.config(diffusion::kVae);
-  const std::unique_ptr<io::Checkpoint> vae_weights = pipeline.weights(diffusion::kVae);
-  const diffusion::Vae vae(vae_config.json, vae_config.where, *vae_weights, at::TensorOptions(at::kFloat).device(device),
-                           diffusion::VaeParts::kDecoder);
+  const diffusion::Vae vae = open_decoder(pipeline, device);
   const ImageOptions options = image_options(request, pipeline, vae.downscale());
   const diffusion::EncodedPrompt prompt = encode_with_adapters(request, pipeline, options, device);
   const at::Tensor latents = sample_with_adapters(request, pipeline, prompt, options, vae.downscale(), device);

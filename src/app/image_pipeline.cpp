@@ -24,6 +24,21 @@ Tensor noise_of(const std::vector<int64_t>& shape, uint64_t key, const at::Devic
 
 }  // namespace
 
+double default_guidance(diffusion::PipelineFamily family) {
+  return family == diffusion::PipelineFamily::kStableDiffusionXl ? 5.0 : 7.5;
+}
+
+int64_t default_side(const diffusion::Pipeline& pipeline, int64_t downscale) {
+  const diffusion::ComponentConfig config = pipeline.config(pipeline.network());
+  return downscale * config.reader().integer("sample_size", 64);
+}
+
+diffusion::Vae open_decoder(const diffusion::Pipeline& pipeline, const at::Device& device) {
+  const diffusion::ComponentConfig config = pipeline.config(diffusion::kVae);
+  const std::unique_ptr<io::Checkpoint> weights = pipeline.weights(diffusion::kVae);
+  return {config.json, config.where, *weights, at::TensorOptions(at::kFloat).device(device), diffusion::VaeParts::kDecoder};
+}
+
 Tensor sample_image(const nn::Denoiser& network, const diffusion::Pipeline& pipeline, const diffusion::EncodedPrompt& prompt,
                     const ImageOptions& options, int64_t downscale, const at::Device& device) {
   const diffusion::ComponentConfig config = pipeline.config(diffusion::kScheduler);

@@ -6,6 +6,7 @@
 #include "lora/diffusion/pipeline.h"
 #include "lora/diffusion/prompts.h"
 #include "lora/diffusion/sampler.h"
+#include "lora/diffusion/vae.h"
 #include "lora/image/image.h"
 
 namespace lora::app {
@@ -18,6 +19,15 @@ struct ImageOptions {
   int64_t width = 0, height = 0;  ///< in pixels
   uint64_t seed = 42;
 };
+
+/// diffusers' default.
+double default_guidance(diffusion::PipelineFamily family);
+
+/// A side of the images that the pipeline's network was made for, in pixels.
+int64_t default_side(const diffusion::Pipeline& pipeline, int64_t downscale);
+
+/// The autoencoder's half that makes images of latents, in float32.
+diffusion::Vae open_decoder(const diffusion::Pipeline& pipeline, const at::Device& device);
 
 /// The latents [1, C, H, W] of one image, from noise that is a function of the seed, which the CPU draws for every device.
 /// @param downscale pixels of a latent's side.

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "lora/base/file.h"
+#include "lora/base/random.h"
 #include "process.h"
 #include "support/paths.h"
 
@@ -93,6 +94,35 @@ TEST(Image, NamesWhatIsWrong) {
   const Outcome texts = run_tool({"lora-generate", "--model", (kData / "llama/gqa/model").string(), "--prompt", "a", "--steps", "3"});
   EXPECT_EQ(texts.exit_code, 2) << texts.err;
   EXPECT_THAT(texts.err, HasSubstr("--image"));
+}
+
+TEST(Image, RunsWriteImagesOfWhatTheyHaveTrained) {
+  const TemporaryFolder scratch;
+  fs::copy(family_folder("sd1"), scratch / "sd1", fs::copy_options::recursive);
+  const auto train = [&scratch](const std::string& sample) {
+    return lora_train({"--config", (scratch / "sd1/run_attention.json").string(), "--set", "training.max_steps=4", "--set",
+                       "training.sample=" + sample});
+  };
+  const Outcome wrong = train(R"({"prompts": [], "every": 0, "sampler": "x"})");
+  EXPECT_EQ(wrong.exit_code, 2);
+  for (const char* part : {"training.sample.prompts", "training.sample.every", "training.sample.sampler"}) {
+    EXPECT_THAT(wrong.err, HasSubstr(part));
+  }
+  const Outcome outcome = train(R"({"prompts": ["a cat", "a dog"], "steps": 2, "every": 3})");
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(scratch / "sd1/out/samples")) {
+    names.push_back(entry.path().filename());
+  }
+  EXPECT_THAT(names, testing::UnorderedElementsAre("step-000003-1.png", "step-000003-2.png", "step-000004-1.png", "step-000004-2.png"));
+  const fs::path samples = scratch / "sd1/out/samples", again = scratch / "again.png";
+  EXPECT_NE(read_text(samples / "step-000003-2.png"), read_text(samples / "step-000004-2.png"));
+  const Outcome generated =
+      run_tool({"lora-generate", "--image", "--model", (scratch / "sd1/model").string(), "--adapter", (scratch / "sd1/out").string(),
+                "--prompt", "a dog", "--steps", "2", "--device", "cpu", "--dtype", "float32", "--output", again.string(), "--seed",
+                std::to_string(mix64(42, 1))});
+  EXPECT_EQ(generated.exit_code, 0) << generated.err;
+  EXPECT_EQ(read_text(again), read_text(samples / "step-000004-2.png"));
 }
 
 }  // namespace
