@@ -32,7 +32,7 @@ SD_UNET = SD_BLOCKS | {
 }  # fmt: skip
 UNETS = {
     "sd1": SD_UNET,
-    "sd2": SD_UNET | {"layers_per_block": 1, "attention_head_dim": [1, 2, 2, 2], "use_linear_projection": True, "upcast_attention": True},
+    "sd2": SD_UNET | {"attention_head_dim": [1, 2, 2, 2], "use_linear_projection": True, "upcast_attention": True},
     "sdxl": SD_UNET
     | {
         "_diffusers_version": "0.19.0.dev0", "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],

@@ -129,6 +129,9 @@ peft::MethodOptions without_task(peft::MethodOptions options, const std::vector<
 
 std::string opening_in_python(const config::RunConfig& config, const std::string& opener) {
   const std::string folder = config.output_dir.string();
+  if (config.adapter.as<peft::BottleneckOptions>() != nullptr) {
+    return "Load it in Python: adapters.init(model); model.load_adapter(\"" + folder + "\", use_safetensors=True, set_active=True)";
+  }
   return config.adapter ? "Load it in Python: PeftModel.from_pretrained(base_model, \"" + folder + "\")"
                         : "Load it in Python: " + opener + ".from_pretrained(\"" + folder + "\")";
 }

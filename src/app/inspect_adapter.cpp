@@ -1,27 +1,38 @@
 #include "app/inspect_adapter.h"
 
 #include <ATen/ATen.h>
+#include <c10/util/accumulate.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "app/heat_map.h"
+#include "app/inspect_attachments.h"
+#include "app/inspect_formulas.h"
 #include "app/inspect_tensors.h"
 #include "app/open_adapter.h"
 #include "app/text_table.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/text.h"
+#include "lora/peft/pipeline_adapter.h"
 #include "lora/peft/update_figures.h"
 
 namespace lora::app {
 
 namespace {
 
+const char* kind_name(const peft::LowRankUpdate& update) {
+  constexpr std::array kConvolutions{"Linear", "Conv1d", "Conv2d", "Conv3d"};
+  return update.is_embedding() ? "Embedding" : kConvolutions.at(std::min(update.kernel.size(), kConvolutions.size() - 1));
+}
+
 Json module_facts(const peft::LowRankUpdate& update) {
   const peft::UpdateFigures figures = peft::figures_of(update);
   return {{"module", update.module},
-          {"kind", update.is_embedding() ? "Embedding" : "Linear"},
-          {"in_features", update.A_RI.size(1)},
+          {"kind", kind_name(update)},
+          {"kernel", update.kernel},
+          {"in_features", update.A_RI.size(1) / c10::multiply_integers(update.kernel)},
           {"out_features", update.B_OR.size(0)},
           {"rank", update.rank()},
           {"lora_alpha", update.alpha},
@@ -37,10 +48,26 @@ Json module_facts(const peft::LowRankUpdate& update) {
           {"lora_bias", update.bias_O.has_value()}};
 }
 
-/// "LoRA", "rsLoRA", "DoRA" or "rsLoRA + DoRA".
+/// For an adapter of a text-to-image pipeline: how many modules of which kind it has of each component.
+Json component_counts(const std::vector<peft::LowRankUpdate>& updates) {
+  Json counts = Json::object();
+  for (const peft::LowRankUpdate& update : updates) {
+    Json& kinds = counts[peft::component_of(update.module)];
+    kinds[kind_name(update)] = kinds.value(kind_name(update), 0) + 1;
+  }
+  return counts;
+}
+
+/// "LoRA", "rsLoRA", "DoRA", "rsLoRA + DoRA", the name of the adapter's formula, or the peft_type of a method that only replaces weights.
 std::string method_of(const peft::Adapter& adapter) {
+  if (const auto formulas = peft::of_kind<peft::FormulaUpdate>(adapter.updates); !formulas.empty()) {
+    return peft::method_name(formulas.front());
+  }
   const std::vector<peft::LowRankUpdate> updates = adapter.low_rank();
-  const bool is_dora = !updates.empty() && updates.front().magnitude_O.has_value();
+  if (updates.empty()) {
+    return adapter.config.value("peft_type", std::string(peft::kLora));
+  }
+  const bool is_dora = updates.front().magnitude_O.has_value();
   if (!adapter.options.use_rslora) {
     return is_dora ? "DoRA" : "LoRA";
   }
@@ -59,6 +86,11 @@ std::vector<peft::LowRankUpdate> in_order(const peft::Adapter& adapter) {
     });
   });
   return updates;
+}
+
+/// Whether formula_modules() gave the modules.
+bool has_formula(const Json& modules) {
+  return !modules.empty() && modules.front().contains("tensors");
 }
 
 std::string shown_value(const Json& value) {
@@ -82,7 +114,19 @@ std::string head_text(const Json& facts) {
   text += "\ntargets      " + (config.contains("target_modules") ? config["target_modules"].dump() : "(not named)");
   text += "\nsize         " + with_thousands(facts["num_parameters"].get<int64_t>()) + " parameters in " +
           std::to_string(facts["modules"].size()) + " modules, " + human_bytes(size) + "\n";
-  text += "update       norm " + number_of(facts["norm_update"]) + " over all modules\n";
+  if (facts.contains("components")) {
+    text += "family       " + (facts["family"] == "" ? "(its modules do not tell)" : facts["family"].get<std::string>()) + "\n";
+    for (const auto& [component, kinds] : facts["components"].items()) {
+      text += "component    " + component;
+      for (const auto& [kind, count] : kinds.items()) {
+        text += ", " + count.dump() + " " + kind;
+      }
+      text += "\n";
+    }
+  }
+  if (!facts["norm_update"].is_null()) {
+    text += "update       norm " + number_of(facts["norm_update"]) + " over all modules\n";
+  }
   for (const Json& whole : facts["whole_tensors"]) {
     text += "whole        " + whole["name"].get<std::string>() + " " + whole["shape"].dump() +
             (whole["rows"].is_array() ? ", rows " + shown(whole["rows"]) : "") +
@@ -94,10 +138,16 @@ std::string head_text(const Json& facts) {
 }  // namespace
 
 Json adapter_facts(const std::filesystem::path& path) {
+  if (Json facts = attachment_facts(path); !facts.is_null()) {
+    return facts;
+  }
   const OpenedAdapter opened = open_adapter(path, std::nullopt, {});
   const peft::Adapter& adapter = opened.adapter;
-  Json modules = Json::array();
+  Json modules = formula_modules(adapter);
   int64_t parameters = 0;
+  for (const Json& module : modules) {
+    parameters += module["num_parameters"].get<int64_t>();
+  }
   double squares = 0;
   for (const peft::LowRankUpdate& update : in_order(adapter)) {
     throw_if_interrupted();
@@ -113,7 +163,7 @@ Json adapter_facts(const std::filesystem::path& path) {
                      {"of_base", held.of_base}});
     parameters += peft::num_parameters(held);
   }
-  return {{"kind", "adapter"},
+  Json facts{{"kind", "adapter"},
           {"path", path.string()},
           {"format", peft::kAdapterFormats.name(opened.format)},
           {"method", method_of(adapter)},
@@ -121,12 +171,26 @@ Json adapter_facts(const std::filesystem::path& path) {
           {"config", adapter.config},
           {"num_parameters", parameters},
           {"size", fs::file_size(adapter.weights_file)},
-          {"norm_update", std::sqrt(squares)},
+          {"norm_update", modules.empty() || has_formula(modules) ? Json(nullptr) : Json(std::sqrt(squares))},
           {"modules", modules},
           {"whole_tensors", whole}};
+  if (peft::is_of_pipeline(adapter)) {
+    facts["family"] = peft::pipeline_family(adapter);
+    facts["components"] = component_counts(adapter.low_rank());
+  }
+  return facts;
 }
 
 std::string adapter_text(const Json& facts, bool colour) {
+  if (facts.contains("tensors")) {
+    return attachment_text(facts);
+  }
+  if (has_formula(facts["modules"])) {
+    return head_text(facts) + "\n" + formula_text(facts["modules"]);
+  }
+  if (facts["modules"].empty()) {
+    return head_text(facts);
+  }
   TextTable table;
   table.add({"module", "rank", "alpha", "scale", "norm A", "norm B", "norm BA", "norm scale*BA", "eff. rank"});
   std::vector<ModuleValue> norms;

@@ -42,7 +42,8 @@ std::string file_kind(const fs::path& file) {
 std::string base_of(const fs::path& adapter_config) {
   try {
     const Json config = read_json(adapter_config, ErrorKind::kModel);
-    const Json name = config.is_object() ? config.value("base_model_name_or_path", Json()) : Json();
+    // In the adapters library's files it is "model_name".
+    const Json name = config.is_object() ? config.value("base_model_name_or_path", config.value("model_name", Json())) : Json();
     return name.is_string() && name != "" ? " '" + printable(name.get<std::string>(), 120) + "'" : "";
   } catch (const Error&) {
     return "";

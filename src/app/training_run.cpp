@@ -71,7 +71,7 @@ Unit unit_of(const RunParts& parts) {
 /// first of several processes reports and saves; all of them evaluate, so that they agree about the best model.
 struct Watchers {
   Watchers(const config::RunConfig& config, const RunParts& parts, const optim::Optimizer& optimizer, int64_t resumed_step,
-           int64_t total_steps, bool is_first)
+           int64_t total_steps, std::optional<int64_t> pause_after, bool is_first)
       : is_first(is_first),
         owned_sinks(is_first ? metrics::make_sinks(config.training.report_to, {config.output_dir, resumed_step, total_steps,
                                                                                unit_of(parts).name})
@@ -88,6 +88,9 @@ struct Watchers {
             config.output_dir,
             {train::save_interval(config.training, total_steps), config.training.save_total_limit, config.training.load_best_model_at_end},
             optimizer, [&config, &parts](const fs::path& folder) { parts.save(config, folder); }) {
+    if (pause_after) {
+      pause.emplace(*pause_after);
+    }
     if (config.training.profile && is_first) {
       profile.emplace(config.output_dir / "profile", *config.training.profile, parts.base.model->device().is_cuda(), low_rank(config));
       warn_of_late_profile(*config.training.profile, total_steps);
@@ -115,6 +118,9 @@ struct Watchers {
     if (is_first) {
       all.push_back(&saving);
     }
+    if (pause) {
+      all.push_back(&*pause);
+    }
     return all;
   }
 
@@ -125,6 +131,7 @@ struct Watchers {
   train::LoggingHook logging;
   train::EvaluationHook evaluation;
   train::CheckpointHook saving;
+  std::optional<train::PauseHook> pause;
 };
 
 /// run.json, which only the first of several processes writes.
@@ -258,10 +265,17 @@ void train_run(const config::RunConfig& config, RunParts& parts, train::StepPlan
     runner.record_passes(nn::make_device_graph(parts.base.model->device()),
                          data::plan_epoch(parts.rows->train, train_batches(config, memory.batch_size), 0));
   }
-  Watchers watchers(config, parts, *optimizer, state.step, steps.total_steps(), communicator.is_first());
+  Watchers watchers(config, parts, *optimizer, state.step, steps.total_steps(), target.pause_after, communicator.is_first());
   train::Trainer trainer({*parts.objective, runner, parameters, *optimizer, communicator, watchers.hooks(parts)}, training, steps,
                          parts.base.model->dtype() == at::kHalf);
   train_to_end(trainer, state, record);
+  if (target.pause_after && state.step < steps.total_steps() && state.step >= *target.pause_after) {
+    if (communicator.is_first()) {
+      watchers.saving.save_if_new(state);
+      record.write("interrupted", result_of(parts, state, state.step, training.metric_for_best_model));
+    }
+    return;
+  }
   const int64_t result_step = restore_best(config, parts, state);
   if (communicator.is_first()) {
     parts.save(config, config.output_dir);

@@ -199,7 +199,8 @@ std::vector<Choice> method_choices() {
       {"adapter",
        [](const RunConfig& run) { return bool(run.adapter); },
        "an adapter",
-       {{"model.from_scratch", only({false}), "\"adapter\": null", "the random base model would not be saved"}}},
+       {{"model.from_scratch", only({false}), "\"adapter\": null", "the random base model would not be saved"},
+        {"training.train_parameters", only({nullptr}), "null", "the adapter decides what is trained"}}},
       {"adapter.init_lora_weights",
        [](const RunConfig& run) { return peft::starts_from_data(run.adapter); },
        std::nullopt,
@@ -208,6 +209,16 @@ std::vector<Choice> method_choices() {
        [](const RunConfig& run) { return run.training.gradient_checkpointing == train::GradientCheckpointing::kOffload; },
        std::nullopt,
        {{"training.cuda_graphs", only({false}), "one of the two", "a recorded pass cannot move activations to host memory"}}},
+      {"adapter.peft_type",
+       [](const RunConfig& run) { return bool(run.adapter) && run.adapter.as<peft::LoraOptions>() == nullptr; },
+       std::nullopt,
+       {{"training.loraplus_lr_ratio", only({nullptr}), "no such key", "LoRA+ has a learning rate for LoRA's B"}}},
+      {"adapter.peft_type",
+       [](const RunConfig& run) {
+         return run.adapter.as<peft::PromptTuningOptions>() != nullptr || run.adapter.as<peft::PTuningOptions>() != nullptr;
+       },
+       std::nullopt,
+       {{"training.cuda_graphs", only({false}), "false", "a recorded pass has no room for the labels of first tokens"}}},
       {"adapter.use_dora",
        [](const RunConfig& run) {
          const auto* const lora = run.adapter.as<peft::LoraOptions>();
@@ -329,12 +340,13 @@ void find_excluded(const PlacedRun& placed, Excluded& found) {
 
 }  // namespace
 
-void check_exclusions(std::span<const RunConfig> runs, const ConfigPlace& root) {
+void check_exclusions(const RunList& list, const ConfigPlace& root) {
   // Added only at the end: a value may be excluded by several choices and adapters, but one that is wrong by itself is reported once.
   Excluded found;
-  for (size_t i = 0; i < runs.size(); ++i) {
+  for (size_t i = 0; i < list.runs.size(); ++i) {
     const ConfigPlace adapter_at = root.key("adapter");
-    find_excluded({runs[i], root, runs[i].adapter_name.empty() ? adapter_at.path : adapter_at.item(i).path}, found);
+    const bool is_item = !list.runs[i].name.empty() && list.sweep.empty();
+    find_excluded({list.runs[i], root, is_item ? adapter_at.item(i).path : adapter_at.path}, found);
   }
   for (const auto& [at, message] : found) {
     at.add(message);

@@ -148,6 +148,14 @@ size_t Example::num_target_values() const {
   return values != nullptr ? values->size() : target() ? 1 : 0;
 }
 
+int64_t Example::num_first_supervised() const {
+  int64_t count = 0;
+  for (size_t document = 0; document < num_documents(); ++document) {
+    count += !ids(document).empty() && label(0, document) != kIgnore ? 1 : 0;
+  }
+  return count;
+}
+
 int64_t Example::num_supervised() const {
   if (std::holds_alternative<LabelledText>(content)) {
     return has_target() ? 1 : 0;

@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "diffusion/config_sizes.h"
 #include "lora/base/error.h"
 #include "lora/nn/activation.h"
 #include "lora/ops/gated_activation.h"
@@ -15,14 +16,6 @@ namespace {
 
 constexpr const char* kPrefix = "text_model.";
 
-int64_t size_at(const JsonReader& config, const std::string& key, int64_t fallback) {
-  const int64_t value = config.integer(key, fallback);
-  if (value < 1 || value > (1 << 24)) {
-    config.fail(key, "an integer from 1 to 16777216");
-  }
-  return value;
-}
-
 /// The activation of OpenAI's models, x · sigmoid(1.702 x), and those of ACT2FN.
 Tensor activated(const std::string& name, const Tensor& x) {
   return name == "quick_gelu" ? x * at::sigmoid(1.702 * x) : ops::activation(nn::find_activation(name, "hidden_act"), x);
@@ -31,13 +24,13 @@ Tensor activated(const std::string& name, const Tensor& x) {
 }  // namespace
 
 ClipTextConfig read_clip_text_config(const JsonReader& config) {
-  ClipTextConfig c{.vocab_size = size_at(config, "vocab_size", 49408),
-                   .hidden_size = size_at(config, "hidden_size", 512),
-                   .intermediate_size = size_at(config, "intermediate_size", 2048),
-                   .num_layers = size_at(config, "num_hidden_layers", 12),
-                   .num_heads = size_at(config, "num_attention_heads", 8),
-                   .num_positions = size_at(config, "max_position_embeddings", 77),
-                   .projection_dim = size_at(config, "projection_dim", 512),
+  ClipTextConfig c{.vocab_size = config_size(config, "vocab_size", 49408),
+                   .hidden_size = config_size(config, "hidden_size", 512),
+                   .intermediate_size = config_size(config, "intermediate_size", 2048),
+                   .num_layers = config_size(config, "num_hidden_layers", 12),
+                   .num_heads = config_size(config, "num_attention_heads", 8),
+                   .num_positions = config_size(config, "max_position_embeddings", 77),
+                   .projection_dim = config_size(config, "projection_dim", 512),
                    .eos_token_id = config.integer("eos_token_id", 49407),
                    .hidden_act = config.string("hidden_act", "quick_gelu"),
                    .layer_norm_eps = config.number("layer_norm_eps", 1e-5),
@@ -135,16 +128,18 @@ ClipStates ClipText::states(const nn::Pass& pass, const ClipRequest& request) co
   const int64_t num_documents = layout.num_documents();
   const int64_t length = num_documents == 0 ? 0 : layout.num_tokens() / num_documents;
   if (length > config_.num_positions || length * num_documents != layout.num_tokens() || layout.max_document != length) {
-    data_error("text encoder", "found a text of " + std::to_string(layout.max_document) + " tokens, expected texts of one length of at most " +
-                                   std::to_string(config_.num_positions) + " (max_position_embeddings)");
+    data_error("text encoder", "found a text of " + std::to_string(layout.max_document) + " tokens, expected texts of one length, of " +
+                                   std::to_string(config_.num_positions) + " tokens at most (max_position_embeddings)");
   }
   ClipStates states;
   const int64_t num_asked = config_.num_layers - request.skip;
   Tensor x_TD = tokens_.forward(pass.batch().tokens().ids_T) + positions_.forward(layout.positions_T);
   for (int64_t i = 0; i < (request.pooled ? config_.num_layers : num_asked); ++i) {
     states.skipped_TD = i == num_asked ? x_TD : states.skipped_TD;
-    x_TD = nn::recomputed(x_TD, pass, nn::Recompute::kLayers, [&layer = *layers_[static_cast<size_t>(i)]](
-                                                                   const Tensor& x_TD, const nn::Pass& pass) { return layer.forward(x_TD, pass); });
+    const auto layer = [&layer = *layers_[static_cast<size_t>(i)]](const Tensor& x_TD, const nn::Pass& pass) {
+      return layer.forward(x_TD, pass);
+    };
+    x_TD = nn::recomputed(x_TD, pass, nn::Recompute::kLayers, layer);
   }
   states.skipped_TD = states.skipped_TD.defined() ? states.skipped_TD : x_TD;
   states.pooled_NP = request.pooled ? pooled(x_TD, pass) : Tensor();

@@ -38,8 +38,8 @@ struct ClipRequest {
   bool pooled = false;  ///< needs every layer
 };
 
-/// The text model of CLIP (Radford et al. 2021) as Stable Diffusion uses it: pre-norm layers with causal attention, over texts that all have
-/// the same length; no padding is masked. Its modules have the names of CLIPTextModelWithProjection.
+/// The text model of CLIP (Radford et al. 2021) as Stable Diffusion uses it: pre-norm layers with causal attention, over texts that all
+/// have the same length; no padding is masked. Its modules have the names of CLIPTextModelWithProjection.
 class ClipText : public nn::Body {
  public:
   /// @param with_projection whether it has `text_projection`; if not, pooled states are those of the final norm.

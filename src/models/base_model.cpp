@@ -126,10 +126,12 @@ std::unique_ptr<nn::Model> build_body(const Plan& plan, const JsonReader& config
 void build_parts(BaseModel& base, const Plan& plan, const JsonReader& config, io::WeightSource& source) {
   if (!plan.num_labels) {
     base.model = build_body(plan, config, source);
+    base.model->family = plan.family.model_type;
     return;
   }
   HeadlessSource body(source);
   base.model = build_body(plan, config, body);
+  base.model->family = plan.family.model_type;
   CompletedSource head(source, plan.seed, config.number("initializer_range", kInitializerRange));
   const HeadShape shape{base.model->body->hidden_size(), *plan.num_labels};
   base.model->documents = plan.family.build_head(shape, config, head, plan.options);

@@ -50,6 +50,8 @@ class AdapterReader {
       modules_[tensor.module].emplace(tensor.role, tensor.tensor);
     } else if (tensor.role == ParameterRole::kTokenRows) {
       add_token_rows(tensor.module, tensor.tensor, adapter);
+    } else if (tensor.role == ParameterRole::kFormula) {
+      faults_["with tensors of another method than LoRA"].push_back(tensor.name);
     } else {
       adapter.updates.emplace_back(HeldTensor{{tensor.name, tensor.tensor}, {}, tensor.of_base});
     }
@@ -73,7 +75,7 @@ class AdapterReader {
     if (!update) {
       return;
     }
-    if (update->kind == PairKind::kLinear && !update->is_convolution() && adapter.options.fan_in_fan_out) {
+    if (update->kind == PairKind::kLinear && adapter.options.fan_in_fan_out) {
       update->kind = PairKind::kConv1D;
     }
     add_vector(parts, ParameterRole::kLowRankBias, *update, update->bias_O);
@@ -103,26 +105,13 @@ class AdapterReader {
     }
     LowRankUpdate update;
     update.module = module;
-    update.A_RI = a->second.to(at::kFloat);
-    update.B_OR = b->second.to(at::kFloat);
     update.kind = kind;
-    take_kernel(update);
-    if (update.A_RI.dim() != 2 || update.B_OR.dim() != 2 || update.A_RI.size(0) != update.B_OR.size(1) || update.rank() == 0) {
+    if (!set_pair(update, {a->second.to(at::kFloat), b->second.to(at::kFloat)}) || (is_embedding && !update.kernel.empty())) {
       faults_["with A and B whose shapes do not match"].push_back(module + " " + io::shape_text(a->second.sizes()) + " and " +
                                                                   io::shape_text(b->second.sizes()));
       return std::nullopt;
     }
     return update;
-  }
-
-  /// A and B of a convolution as matrices. B has single pixels.
-  static void take_kernel(LowRankUpdate& update) {
-    const at::IntArrayRef A = update.A_RI.sizes(), B = update.B_OR.sizes();
-    if (!update.is_embedding() && A.size() > 2 && B.size() == A.size() && update.B_OR.numel() == B[0] * B[1]) {
-      update.kernel = A.slice(2).vec();
-      update.A_RI = update.A_RI.flatten(1);
-      update.B_OR = update.B_OR.flatten(1);
-    }
   }
 
   /// The bias or magnitude of an update, if it has one.
@@ -156,18 +145,6 @@ class AdapterReader {
   std::map<std::string, std::vector<std::string>> faults_;
 };
 
-template <typename T, typename Value>
-void set_with_pattern(const std::vector<LowRankUpdate>& updates, const Value& value, T& usual,
-                      std::vector<std::pair<std::string, T>>& pattern) {
-  usual = commonest<T>(updates, value, T(1));
-  pattern.clear();
-  for (const LowRankUpdate& update : updates) {
-    if (value(update) != usual) {
-      pattern.emplace_back(update.module, value(update));
-    }
-  }
-}
-
 /// The part of the key for PEFT's wrapper of the module, if the tensor is one of the base.
 std::string wrapper_of(const HeldTensor& held, const Adapter& adapter) {
   const auto is_adapted = [module = held.module()](const AdapterUpdate& update) {
@@ -183,18 +160,6 @@ std::string wrapper_of(const HeldTensor& held, const Adapter& adapter) {
   return std::any_of(adapter.updates.begin(), adapter.updates.end(), is_adapted) ? ".base_layer"
          : std::any_of(adapter.updates.begin(), adapter.updates.end(), has_rows) ? ".token_adapter.base_layer"
                                                                                  : "";
-}
-
-/// The target modules of the options, or a list of the adapter's modules if the options have none.
-ModuleChoice adapter_targets(const Adapter& adapter) {
-  if (adapter.options.target_modules.kind != ModuleChoice::Kind::kNone) {
-    return adapter.options.target_modules;
-  }
-  ModuleChoice choice{ModuleChoice::Kind::kList, {}, ""};
-  for (const LowRankUpdate& update : adapter.low_rank()) {
-    choice.names.push_back(update.module);
-  }
-  return choice;
 }
 
 }  // namespace
@@ -226,6 +191,14 @@ Adapter read_lora(const AdapterFolder& folder, const LoraOptions& options) {
   adapter.labels = stored_label_set(folder.metadata());
   AdapterReader(folder, options).read(adapter);
   return adapter;
+}
+
+void require_low_rank(const Adapter& adapter, const std::string& what) {
+  const std::vector<FormulaUpdate> formulas = of_kind<FormulaUpdate>(adapter.updates);
+  if (!formulas.empty()) {
+    model_error(adapter.weights_file.string(), "cannot be " + what + ": found an adapter of " + method_name(formulas.front()) +
+                                                   ", expected one of LoRA");
+  }
 }
 
 void require_settled(const Adapter& adapter) {
@@ -260,10 +233,7 @@ void write_adapter(const fs::path& folder, const Adapter& adapter, const std::st
   const std::vector<io::NamedTensor> tensors = file_tensors(updates_of(adapter));
   require_finite(tensors);
   LoraOptions options = adapter.options;
-  set_with_pattern<int64_t>(
-      adapter.low_rank(), [](const LowRankUpdate& update) { return update.rank(); }, options.r, options.rank_pattern);
-  set_with_pattern<double>(
-      adapter.low_rank(), [](const LowRankUpdate& update) { return update.alpha; }, options.lora_alpha, options.alpha_pattern);
+  set_sizes(options, adapter.low_rank());
   options.init = LoraInit::kDefault;
   BaseReference reference(base_name, adapter.base_fingerprint);
   reference.quantization = adapter.base_quantization.text;
@@ -277,6 +247,9 @@ void write_adapter(const fs::path& folder, const Adapter& adapter, const std::st
 void set_inputs_first(Adapter& adapter, bool inputs_first) {
   for (AdapterUpdate& update : adapter.updates) {
     auto* const pair = std::get_if<LowRankUpdate>(&update);
+    if (auto* const formula = std::get_if<FormulaUpdate>(&update)) {
+      formula->is_turned = inputs_first && formula->module != "lm_head";
+    }
     if (pair != nullptr && !pair->is_embedding() && !pair->is_convolution()) {
       pair->kind = inputs_first && pair->module != "lm_head" ? PairKind::kConv1D : PairKind::kLinear;
     }

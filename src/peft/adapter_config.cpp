@@ -1,22 +1,10 @@
 #include "peft/adapter_config.h"
 
+#include "peft/update_forms.h"
+
 namespace lora::peft {
 
 namespace {
-
-nlohmann::json choice_json(const ModuleChoice& choice) {
-  switch (choice.kind) {
-    case ModuleChoice::Kind::kList:
-      return choice.names;
-    case ModuleChoice::Kind::kRegex:
-      return choice.regex;
-    case ModuleChoice::Kind::kAllLinear:
-      return "all-linear";
-    case ModuleChoice::Kind::kNone:
-      break;
-  }
-  return nullptr;
-}
 
 /// true for most initializations: it no longer matters for a trained adapter, and not every PEFT version knows every one.
 nlohmann::json init_json(LoraInit init) {
@@ -92,7 +80,33 @@ void add_used_keys(const LoraOptions& options, nlohmann::json& config) {
   }
 }
 
+template <typename T, typename Value>
+void set_with_pattern(const std::vector<LowRankUpdate>& updates, const Value& value, T& usual,
+                      std::vector<std::pair<std::string, T>>& pattern) {
+  usual = commonest<T>(updates, value, T(1));
+  pattern.clear();
+  for (const LowRankUpdate& update : updates) {
+    if (value(update) != usual) {
+      pattern.emplace_back(update.module, value(update));
+    }
+  }
+}
+
 }  // namespace
+
+nlohmann::json choice_json(const ModuleChoice& choice) {
+  switch (choice.kind) {
+    case ModuleChoice::Kind::kList:
+      return choice.names;
+    case ModuleChoice::Kind::kRegex:
+      return choice.regex;
+    case ModuleChoice::Kind::kAllLinear:
+      return "all-linear";
+    case ModuleChoice::Kind::kNone:
+      break;
+  }
+  return nullptr;
+}
 
 nlohmann::json shared_config(const AdapterOptions& options, const char* peft_type, const std::string& base_name) {
   nlohmann::json config{{"task_type", "CAUSAL_LM"}, {"auto_mapping", nullptr}, {"revision", nullptr}};
@@ -108,6 +122,12 @@ nlohmann::json shared_config(const AdapterOptions& options, const char* peft_typ
   config["base_model_name_or_path"] = base_name;  // a pasted config may name another base
   config["inference_mode"] = true;
   return config;
+}
+
+std::string targeted_config_text(nlohmann::json config, const TargetOptions& options, const ModuleChoice& targets) {
+  config["modules_to_save"] = names_json(options.modules_to_save);
+  config["target_modules"] = choice_json(targets);
+  return config.dump(2, ' ', /*ensure_ascii=*/true) + "\n";
 }
 
 std::string adapter_config_text(const LoraOptions& options, const ModuleChoice& targets, const std::string& base_name) {
@@ -133,6 +153,24 @@ std::string adapter_config_text(const LoraOptions& options, const ModuleChoice& 
   config["init_lora_weights"] = init_json(options.init);
   add_used_keys(options, config);
   return in_order(config, options).dump(2, ' ', /*ensure_ascii=*/true) + "\n";
+}
+
+void set_sizes(LoraOptions& options, const std::vector<LowRankUpdate>& updates) {
+  set_with_pattern<int64_t>(
+      updates, [](const LowRankUpdate& update) { return update.rank(); }, options.r, options.rank_pattern);
+  set_with_pattern<double>(
+      updates, [](const LowRankUpdate& update) { return update.alpha; }, options.lora_alpha, options.alpha_pattern);
+}
+
+ModuleChoice adapter_targets(const Adapter& adapter) {
+  if (adapter.options.target_modules.kind != ModuleChoice::Kind::kNone) {
+    return adapter.options.target_modules;
+  }
+  ModuleChoice choice{ModuleChoice::Kind::kList, {}, ""};
+  for (const LowRankUpdate& update : adapter.low_rank()) {
+    choice.names.push_back(update.module);
+  }
+  return choice;
 }
 
 }  // namespace lora::peft

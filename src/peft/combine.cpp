@@ -229,7 +229,7 @@ class Combiner {
     std::vector<Tensor> products;
     std::vector<double> weights;
     for (const WeightedUpdate& part : parts) {
-      products.push_back(delta(part.update));
+      products.push_back(delta(part.update).flatten(1));
       weights.push_back(part.weight);
     }
     const Tensor sum = mixed(products, weights);
@@ -319,6 +319,7 @@ Adapter combine(const std::vector<WeightedAdapter>& adapters, const CombineOptio
   Faults faults;
   for (const WeightedAdapter& adapter : adapters) {
     require_settled(adapter.adapter);
+    require_low_rank(adapter.adapter, "combined");
   }
   const Modules modules = modules_of(adapters, faults);
   check_shapes(modules, recipe, faults);

@@ -277,6 +277,7 @@ class Lora : public Method {
                          .scale = size.scale,
                          .magnitude_O = pair.magnitude_O,
                          .bias_O = pair.bias_O,
+                         .kind = PairKind::kConvolution,
                          .kernel = pair.A_RI.sizes().slice(2).vec()};
     if (update.magnitude_O) {
       update.magnitude_O = update.magnitude_O->detach().flatten();

@@ -1,25 +1,19 @@
 #include "peft/lora_init.h"
 
 #include <ATen/ATen.h>
-#include <ATen/CPUGeneratorImpl.h>
 
 #include <algorithm>
 #include <cmath>
 
 #include "lora/base/error.h"
 #include "lora/base/interrupt.h"
-#include "lora/base/random.h"
+#include "peft/generators.h"
 #include "peft/keys.h"
 #include "peft/low_rank_svd.h"
 
 namespace lora::peft {
 
 namespace {
-
-/// The random numbers of a new tensor are a pure function of (seed, name).
-at::Generator generator_of(uint64_t seed, const std::string& name) {
-  return at::detail::createCPUGenerator(mix64(seed, hash_name(name)));
-}
 
 std::string b_name(const nn::MatrixHost& host) {
   return tensor_name(host.name(), ParameterRole::kLowRankB);

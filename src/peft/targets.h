@@ -28,9 +28,23 @@ struct ChosenHosts {
 /// @param warns of names that have no effect: where the adapter is attached, not where a choice is only tried.
 ChosenHosts choose_hosts(const LoraOptions& options, nn::Model& model, bool warns = true);
 
+struct ChosenModules {
+  std::vector<nn::Host*> modules;  ///< of any kind, in the model's order
+  std::vector<TargetMatch> matches;
+  ModuleChoice targets;  ///< as written to adapter_config.json: with defaults spelled out
+};
+
+/// The same for a method that changes modules of any kind.
+ChosenModules choose_modules(const TargetOptions& options, nn::Model& model, const std::vector<std::string>& default_targets, bool warns);
+
+/// The same for a method that adapts projections only: an embedding or another module among the targets is a config Error.
+/// @param name the method's, for messages. @param default_targets used if the options name none.
+ChosenHosts choose_projections(const TargetOptions& options, nn::Model& model, const std::string& name,
+                               const std::vector<std::string>& default_targets, bool warns);
+
 /// Whether target_modules, exclude_modules and layers_to_transform choose a module, as far as its name tells: choices that depend on the
 /// kind of module (all-linear, a family's default, ensure_weight_tying) accept any. `options` must outlive the function.
-std::function<bool(const std::string& module)> named_targets(const LoraOptions& options);
+std::function<bool(const std::string& module)> named_targets(const TargetOptions& options);
 
 /// The model's input embeddings, which are its first embedding; null if it has none.
 nn::Embedding* input_embeddings(nn::Model& model);

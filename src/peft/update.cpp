@@ -1,6 +1,7 @@
 #include "lora/peft/update.h"
 
 #include <ATen/ATen.h>
+#include <c10/util/accumulate.h>
 
 #include <cmath>
 
@@ -12,50 +13,32 @@ namespace lora::peft {
 
 namespace {
 
-/// `first` sizes and then those of the kernel, or as many ones.
-std::vector<int64_t> with_kernel(std::vector<int64_t> first, const LowRankUpdate& update, bool ones) {
-  for (const int64_t size : update.kernel) {
-    first.push_back(ones ? 1 : size);
+/// `tensor` with an axis of size 1 at the end for each axis of the kernel.
+Tensor with_kernel_axes(Tensor tensor, const std::vector<int64_t>& kernel) {
+  for (size_t i = 0; i < kernel.size(); ++i) {
+    tensor = tensor.unsqueeze(-1);
   }
-  return first;
+  return tensor;
 }
 
-int64_t kernel_numel(const LowRankUpdate& update) {
-  int64_t numel = 1;
-  for (const int64_t size : update.kernel) {
-    numel *= size;
-  }
-  return numel;
+/// A magnitude as a file has it: PEFT's convolutions have [1, O, 1…].
+Tensor file_magnitude(const LowRankUpdate& update) {
+  return update.kernel.empty() ? *update.magnitude_O : with_kernel_axes(update.magnitude_O->unsqueeze(0), update.kernel);
 }
-
-/// A, B and the magnitude as the file has them: views.
-struct FileShapes {
-  explicit FileShapes(const LowRankUpdate& update) : A(update.A_RI), B(update.B_OR), magnitude(update.magnitude_O) {
-    if (update.is_convolution()) {
-      A = A.view(with_kernel({A.size(0), A.size(1) / kernel_numel(update)}, update, false));
-      B = B.view(with_kernel({B.size(0), B.size(1)}, update, true));
-      if (magnitude) {
-        magnitude = magnitude->view(with_kernel({1, magnitude->numel()}, update, true));
-      }
-    }
-  }
-  Tensor A, B;
-  std::optional<Tensor> magnitude;
-};
 
 std::vector<AdapterTensor> own_tensors(const LowRankUpdate& update) {
   std::vector<AdapterTensor> tensors;
-  const FileShapes shaped(update);
   const auto add = [&](ParameterRole role, const Tensor& tensor) {
     tensors.push_back({tensor_name(update.module, role), update.module, role, /*of_base=*/false, tensor});
   };
-  add(facts_of(update.kind).A, shaped.A);
-  add(facts_of(update.kind).B, shaped.B);
+  const FilePair pair = file_pair(update);
+  add(facts_of(update.kind).A, pair.A);
+  add(facts_of(update.kind).B, pair.B);
   if (update.bias_O) {
     add(ParameterRole::kLowRankBias, *update.bias_O);
   }
-  if (shaped.magnitude) {
-    add(ParameterRole::kMagnitude, *shaped.magnitude);
+  if (update.magnitude_O) {
+    add(ParameterRole::kMagnitude, file_magnitude(update));
   }
   return tensors;
 }
@@ -68,12 +51,28 @@ std::vector<AdapterTensor> own_tensors(const HeldTensor& held) {
   return {{held.name, module, ParameterRole::kWhole, held.of_base, held.tensor, held.wrapper}};
 }
 
+std::vector<AdapterTensor> own_tensors(const FormulaUpdate& update) {
+  std::vector<AdapterTensor> tensors;
+  for (const io::NamedTensor& part : update.change->tensors()) {
+    tensors.push_back({update.module + "." + part.name, update.module, ParameterRole::kFormula, /*of_base=*/false, part.tensor});
+  }
+  return tensors;
+}
+
+std::string own_module(const FormulaUpdate& update) {
+  return update.module;
+}
+
 std::string own_module(const LowRankUpdate& update) {
   return update.module;
 }
 
 std::string own_module(const HeldTensor& held) {
   return held.module();
+}
+
+void rename_own(FormulaUpdate& update, const std::string& module) {
+  update.module = module;
 }
 
 void rename_own(LowRankUpdate& update, const std::string& module) {
@@ -105,6 +104,7 @@ bool is_of_pair(ParameterRole role) {
       return true;
     case ParameterRole::kWhole:
     case ParameterRole::kTokenRows:
+    case ParameterRole::kFormula:
       break;
   }
   return false;
@@ -136,11 +136,37 @@ double scale_of(double alpha, int64_t rank, bool use_rslora) {
   return alpha / (use_rslora ? std::sqrt(static_cast<double>(rank)) : static_cast<double>(rank));
 }
 
+FilePair file_pair(const LowRankUpdate& update) {
+  if (update.kernel.empty()) {
+    return {update.A_RI, update.B_OR};
+  }
+  std::vector<int64_t> shape = weight_shape(update);
+  shape.front() = update.rank();
+  return {update.A_RI.view(shape), with_kernel_axes(update.B_OR, update.kernel)};
+}
+
+bool set_pair(LowRankUpdate& update, const FilePair& pair) {
+  const int64_t axes = pair.A.dim() - 2;
+  const bool fits = axes >= 0 && pair.B.dim() == pair.A.dim() && pair.A.size(0) > 0 && pair.A.size(0) == pair.B.size(1) &&
+                    pair.B.numel() == pair.B.size(0) * pair.B.size(1);
+  if (fits && axes > 0) {
+    update.kind = PairKind::kConvolution;
+    update.kernel = pair.A.sizes().slice(2).vec();
+  }
+  if (fits) {
+    update.A_RI = pair.A.flatten(1);
+    update.B_OR = pair.B.flatten(1);
+  }
+  return fits;
+}
+
 std::vector<int64_t> weight_shape(const LowRankUpdate& update) {
   const int64_t inputs = update.A_RI.size(1);
   const int64_t outputs = update.B_OR.size(0);
-  if (update.is_convolution()) {
-    return with_kernel({outputs, inputs / kernel_numel(update)}, update, false);
+  if (!update.kernel.empty()) {
+    std::vector<int64_t> shape{outputs, inputs / c10::multiply_integers(update.kernel)};
+    shape.insert(shape.end(), update.kernel.begin(), update.kernel.end());
+    return shape;
   }
   return update.is_turned() ? std::vector<int64_t>{inputs, outputs} : std::vector<int64_t>{outputs, inputs};
 }
@@ -160,10 +186,7 @@ LowRankUpdate rows_of(const LowRankUpdate& update, int64_t begin, int64_t end) {
 
 Tensor delta(const LowRankUpdate& update) {
   const Tensor delta_OI = at::mm(update.B_OR, update.A_RI) * update.scale;
-  if (update.is_convolution()) {
-    return delta_OI.view(weight_shape(update));
-  }
-  return update.is_turned() ? delta_OI.t() : delta_OI;
+  return update.is_turned() ? delta_OI.t() : delta_OI.view(weight_shape(update));
 }
 
 Tensor merged(const LowRankUpdate& update, const Tensor& weight) {
@@ -177,9 +200,8 @@ Tensor merged(const LowRankUpdate& update, const Tensor& weight) {
   Tensor result = weight.to(wide) + change;
   if (update.magnitude_O) {
     const int64_t inputs = update.is_turned() ? 0 : 1;
-    const Tensor rows = update.is_convolution() ? result.flatten(1) : result;
-    const Tensor factor_O = *update.magnitude_O / at::linalg_vector_norm(rows, 2, {inputs});
-    result = (rows * factor_O.unsqueeze(inputs)).view(result.sizes());
+    const Tensor factor_O = *update.magnitude_O / at::linalg_vector_norm(update.is_turned() ? result : result.flatten(1), 2, {inputs});
+    result = result * with_kernel_axes(factor_O.unsqueeze(inputs), update.kernel);
   }
   return result.to(weight.scalar_type());
 }

@@ -2,9 +2,6 @@
 
 #include <ATen/ATen.h>
 
-#include <cmath>
-#include <numbers>
-
 #include "lora/base/random.h"
 
 namespace lora::train {
@@ -13,11 +10,6 @@ namespace {
 
 // Distinguish the uses of keys.
 constexpr uint64_t kTraining = 0xd1f5, kEvaluation = 0xe7a1;
-
-/// Uniform in (0, 1], so that its logarithm is finite.
-double positive_uniform(uint64_t bits) {
-  return static_cast<double>((bits >> 11) + 1) * 0x1.0p-53;
-}
 
 }  // namespace
 
@@ -30,16 +22,7 @@ uint64_t evaluation_key(int64_t sample, int64_t number) {
 }
 
 void fill_with_noise(at::Tensor tensor, uint64_t key, Draw what) {
-  CounterRandom random(mix64(key, static_cast<uint64_t>(what)));
-  auto* const values = tensor.mutable_data_ptr<float>();
-  for (int64_t i = 0; i < tensor.numel(); i += 2) {
-    const double radius = std::sqrt(-2 * std::log(positive_uniform(random.next())));
-    const double angle = 2 * std::numbers::pi * positive_uniform(random.next());
-    values[i] = static_cast<float>(radius * std::cos(angle));
-    if (i + 1 < tensor.numel()) {
-      values[i + 1] = static_cast<float>(radius * std::sin(angle));
-    }
-  }
+  fill_normal({tensor.mutable_data_ptr<float>(), static_cast<size_t>(tensor.numel())}, mix64(key, static_cast<uint64_t>(what)));
 }
 
 int64_t drawn_integer(int64_t first, int64_t last, uint64_t key, Draw what) {

@@ -66,11 +66,17 @@ struct LatentImages {
 struct TokenLabels {
   Tensor labels_T;      ///< int64, already shifted: the token that follows, kIgnoreLabel where not supervised
   Tensor supervised_S;  ///< int64, the tokens that have a label, ascending; computed on the host, so that no pass waits for a device
+  /// The first tokens of documents that have a label, which only counts if an adapter puts virtual tokens before them: int64, the
+  /// documents, ascending, and their labels. Computed on the host too.
+  Tensor first_documents_F, first_labels_F;
 
   TokenLabels() = default;
   /// `labels_T` on the CPU.
   explicit TokenLabels(Tensor labels_T);
-  TokenLabels(Tensor labels_T, Tensor supervised_S) : labels_T(std::move(labels_T)), supervised_S(std::move(supervised_S)) {}
+  TokenLabels(Tensor labels_T, Tensor supervised_S);
+
+  /// Sets the labels of the documents' first tokens, on the CPU.
+  void set_first_labels(const Tensor& labels_D);
 };
 
 /// A label for each document as a whole.
@@ -104,6 +110,15 @@ struct Batch {
  private:
   std::vector<Tensor*> tensors();
 };
+
+/// The id of the i-th of the virtual tokens before a document, which is in no vocabulary: an adapter gives its embedding.
+constexpr int64_t virtual_token(int64_t i) {
+  return -1 - i;
+}
+
+/// The batch with `count` virtual tokens before each document, on its device. They are tokens like others: positions and lengths count
+/// them, and the last one predicts the document's first token. 0: the batch itself. No document may have cached tokens.
+Batch with_virtual_tokens(const Batch& batch, int64_t count);
 
 /// A document's length, which it is, and how many of its tokens are cached.
 struct DocumentPlace {

@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <variant>
@@ -9,6 +10,7 @@
 
 #include "lora/io/tensors.h"
 #include "lora/nn/parameter.h"
+#include "lora/nn/projection_change.h"
 
 // What an adapter changes, attached to a model or in a file: training writes and loads the same updates that merging, inspecting,
 // converting and combining work with.
@@ -16,11 +18,14 @@ namespace lora::peft {
 
 using at::Tensor;
 
+class Formula;
+
 /// The kind of module that a low-rank pair changes.
 enum class PairKind {
   kLinear,
   kConv1D,     ///< transformers' projection with a weight [I, O] (GPT-2; PEFT's fan_in_fan_out)
   kEmbedding,  ///< I are token ids, O are channels; its weight is [I, O]
+  kConvolution,  ///< its weight is [O, I, kernel…]; A convolves as the module does, B is a convolution with a kernel of 1
 };
 
 /// What follows from a kind.
@@ -36,14 +41,15 @@ constexpr PairKindFacts facts_of(PairKind kind) {
     case PairKind::kEmbedding:
       return {nn::ParameterRole::kEmbeddingA, nn::ParameterRole::kEmbeddingB, true};
     case PairKind::kLinear:
+    case PairKind::kConvolution:
       break;
   }
   return {nn::ParameterRole::kLowRankA, nn::ParameterRole::kLowRankB, false};
 }
 
 /// The change of one module's weight: W' = W + scale · B A. With DoRA, each row of W' is scaled to the length that the magnitude
-/// gives (Liu et al. 2024, section 4.1). I inputs, O outputs, R rank. A convolution's weight is the matrix whose rows are its kernels; a
-/// file has its A as [R, channels, height, width], its B as [O, R, 1, 1] and its magnitude as [1, O, 1, 1].
+/// gives (Liu et al. 2024, section 4.1). I inputs, O outputs, R rank. A convolution's A is [R, I · kernel] here, so that everything is
+/// computed as for a matrix; files have it as [R, I, kernel…], and B as [O, R, 1…].
 struct LowRankUpdate {
   std::string module;  ///< transformers' module name, e.g. "model.layers.0.self_attn.q_proj"
   Tensor A_RI;         ///< float32, like B
@@ -53,9 +59,9 @@ struct LowRankUpdate {
   std::optional<Tensor> magnitude_O;  ///< DoRA
   std::optional<Tensor> bias_O;       ///< lora_bias: the bias of lora_B, scaled like it
   PairKind kind = PairKind::kLinear;
-  std::vector<int64_t> kernel = {};  ///< of a convolution: height and width (of one in one dimension: its length)
+  std::vector<int64_t> kernel = {};  ///< kConvolution: the sizes of its kernel, of which there is one per axis
 
-  bool is_convolution() const { return !kernel.empty(); }
+  bool is_convolution() const { return kind == PairKind::kConvolution; }
   bool is_embedding() const { return kind == PairKind::kEmbedding; }
   /// Whether the changed weight is [I, O].
   bool is_turned() const { return facts_of(kind).is_turned; }
@@ -73,8 +79,22 @@ struct HeldTensor : io::NamedTensor {
   std::string module() const { return name.substr(0, name.rfind('.')); }
 };
 
+/// The change of a projection by a formula (IA3, LoHa, OFT, …).
+struct FormulaUpdate {
+  std::string module;
+  std::shared_ptr<const nn::ProjectionChange> change;
+  std::shared_ptr<const Formula> formula;  ///< the method
+  bool is_turned = false;                  ///< the weight is [I, O] (Conv1D)
+};
+
+/// The shapes of the update's tensors that do not fit a weight with these inputs and outputs, for a message; empty: they fit.
+std::string misfit(const FormulaUpdate& update, int64_t inputs, int64_t outputs);
+
+/// The name of the formula's method: "LoHa".
+std::string method_name(const FormulaUpdate& update);
+
 /// One kind of change or another.
-using AdapterUpdate = std::variant<LowRankUpdate, HeldTensor>;
+using AdapterUpdate = std::variant<LowRankUpdate, HeldTensor, FormulaUpdate>;
 
 /// The updates of one kind, in their order.
 template <typename Kind>
@@ -120,6 +140,16 @@ int64_t num_parameters(const AdapterUpdate& update);
 
 /// The factor of LoRA's B A x: alpha / rank, or alpha / sqrt(rank) with rsLoRA (Kalajdzievski 2023).
 double scale_of(double alpha, int64_t rank, bool use_rslora);
+
+/// The tensors of a pair, with the shapes that a file has.
+struct FilePair {
+  Tensor A, B;
+};
+FilePair file_pair(const LowRankUpdate& update);
+
+/// Sets A, B, the kind and the kernel from tensors of a file: a linear module's matrices, or a convolution's pair. Returns whether their
+/// shapes fit each other.
+bool set_pair(LowRankUpdate& update, const FilePair& pair);
 
 /// The shape of the weight that an update changes.
 std::vector<int64_t> weight_shape(const LowRankUpdate& update);

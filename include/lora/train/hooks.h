@@ -74,6 +74,17 @@ class ProfileHook : public Hook {
   std::optional<int64_t> first_;  ///< first step of the current recording; none: nothing is recorded
 };
 
+/// Ends the run after a step, so that it can be resumed later.
+class PauseHook : public Hook {
+ public:
+  explicit PauseHook(int64_t after_step) : after_step_(after_step) {}
+  bool on_start(TrainerState& state) override { return state.step >= after_step_; }
+  bool on_step(const StepReport& report, TrainerState& state) override { return report.step >= after_step_; }
+
+ private:
+  int64_t after_step_;
+};
+
 struct EvaluationOptions {
   Interval interval;
   bool eval_on_start = false;
@@ -118,6 +129,8 @@ class CheckpointHook : public Hook {
   bool on_step(const StepReport& report, TrainerState& state) override;
   void on_end(TrainerState& state) override;
   void on_interrupt(TrainerState& state) override;
+  /// Saves unless the state is saved already: for a run that is paused.
+  void save_if_new(const TrainerState& state);
 
  private:
   bool is_best_to_save(const TrainerState& state) const;

@@ -76,6 +76,8 @@ struct TrainOptions {
   optim::ScheduleOptions schedule;  ///< kind and lr_scheduler_kwargs; its steps are filled by app/
   optim::OptimizerOptions optimizer;
   double max_grad_norm = 1.0;  ///< 0: no clipping
+  /// Without an adapter: regular expressions of the names of the base's tensors that are trained; none: all of them.
+  std::optional<std::vector<std::string>> train_parameters;
   uint64_t seed = 42;
   double logging_steps = 10;              ///< logging_steps, eval_steps and save_steps: below 1, a share of all steps
   std::optional<Strategy> eval_strategy;  ///< null: by eval_steps and at the end
