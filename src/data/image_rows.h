@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "lora/data/dataset.h"
+#include "lora/data/rows.h"
 
 namespace lora::data {
 

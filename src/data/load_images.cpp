@@ -2,6 +2,7 @@
 #include "data/load_images.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <deque>
@@ -18,8 +19,10 @@
 #include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
+#include "lora/base/input_file.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/log.h"
+#include "lora/base/random.h"
 #include "lora/base/text.h"
 #include "lora/image/decode.h"
 
