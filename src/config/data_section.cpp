@@ -39,7 +39,8 @@ const Table<SourceOptions>& source_table() {
     table
         .value(
             "path", [](auto& o) -> auto& { return o.path; }, text(),
-            "File (" + data::file_endings(" or ") + ", each also compressed as .gz), a glob pattern, or - for standard input; of images also a folder.")
+            "File (" + data::file_endings(" or ") +
+                ", each also compressed as .gz), a glob pattern, or - for standard input; of images also a folder.")
         .required()
         .example("data/rows.jsonl")
         .choice("format", [](auto& o) -> auto& { return o.format; }, data::kRowFormats, "Format of the rows.", {"preference"})
@@ -62,7 +63,7 @@ const Table<SourceOptions>& source_table() {
         .example("paragraph")
         .value(
             "prior", [](auto& o) -> auto& { return o.prior; }, boolean(),
-            "Images that show the class of the subject in general (prior preservation), as \"prior\" in a row says of one (default: false).")
+            "Images that show the class of the subject in general (prior preservation), as \"prior\" says of one row (default: false).")
         .only_where_given()
         .example(true);
     return table;
@@ -181,7 +182,7 @@ void add_order_and_cache(Table<DataOptions>& table) {
           "Shuffle the documents anew in each epoch; false without packing: keep the order of the file.")
       .value(
           "cache_dir", [](auto& o) -> auto& { return o.cache_dir; }, nullable(text()),
-          "Folder for tokenised data, which later runs with the same content reuse; null: no cache. Encoded images always have one; null: in "
+          "Folder for tokenised data, which later runs with the same content reuse; null: no cache. Images are always cached; null: in "
           "output_dir.")
       .example("cache");
 }

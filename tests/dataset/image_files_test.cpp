@@ -140,7 +140,8 @@ TEST(ImageSizes, MustSuitTheModelAndTheImages) {
   refused(options, "[data.buckets.step] found 20");
   options.buckets = {true, 64, 256, 1024, false};
   const ImagePlanner planner(options, {512, 512}, 8);
-  test::expect_error(ErrorKind::kData, {"[a.png]", "too small: found 50 x 400", "at least 64"}, [&] { planner.plan({50, 400}, 0, "a.png"); });
+  test::expect_error(ErrorKind::kData, {"[a.png]", "too small: found 50 x 400", "at least 64"},
+                     [&] { planner.plan({50, 400}, 0, "a.png"); });
 }
 
 TEST(ImageFolder, TakesCaptionsBesideTheImages) {
@@ -181,7 +182,8 @@ TEST(ImageFolder, ReadsItsMetadata) {
   images.write("unlisted.png", png(16, 16, 2));
   images.write("sub/b.png", png(16, 16, 3));
   images.write("metadata.jsonl",
-               "{\"file_name\": \"a.png\", \"text\": \"one\"}\n{\"file_name\": \"sub/b.png\", \"text\": [\"two\", \"three\"], \"prior\": true}\n");
+               "{\"file_name\": \"a.png\", \"text\": \"one\"}\n"
+               "{\"file_name\": \"sub/b.png\", \"text\": [\"two\", \"three\"], \"prior\": true}\n");
   EXPECT_THAT(images.captions(), ElementsAre("one", "two", "three"));
   const Dataset dataset = images.load();
   EXPECT_TRUE(dataset.examples[2].is_form);
@@ -302,7 +304,8 @@ TEST(ImageForms, AreBatchedByTheSizeOfTheirBucket) {
   EXPECT_EQ(plan.size(), 4U);
   for (const std::vector<int64_t>& batch : plan) {
     for (const int64_t index : batch) {
-      EXPECT_EQ(dataset.examples[static_cast<size_t>(index)].image()->size(), dataset.examples[static_cast<size_t>(batch[0])].image()->size());
+      const auto size = [&](int64_t of) { return dataset.examples[static_cast<size_t>(of)].image()->size(); };
+      EXPECT_EQ(size(index), size(batch[0]));
     }
   }
 }
@@ -351,7 +354,8 @@ TEST(ImageCache, RepairsDamagedEntries) {
   write_file_atomically(text, "not safetensors");
   testing::internal::CaptureStderr();
   images.load();
-  EXPECT_THAT(testing::internal::GetCapturedStderr(), testing::AllOf(HasSubstr("cannot use what is cached"), HasSubstr("its content has changed")));
+  const std::string shown = testing::internal::GetCapturedStderr();
+  EXPECT_THAT(shown, testing::AllOf(HasSubstr("cannot use what is cached"), HasSubstr("its content has changed")));
   EXPECT_EQ(images.num_images, 2);
   EXPECT_EQ(images.num_captions, 2);
   EXPECT_EQ(read_file(file, ErrorKind::kData), good);
