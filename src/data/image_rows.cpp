@@ -92,8 +92,8 @@ void read_image_rows(const std::string& path, const FileKind& kind, const Source
     for (std::string& column : unused_columns(fields, format)) {
       unused.insert(std::move(column));
     }
-    records.all.push_back({file_of(fields), captions_of(fields), weight_of_row(fields) * source.weight, is_prior_row(fields) || source.prior,
-                           {name, row.line}});
+    const bool is_prior = is_prior_row(fields) || source.prior;
+    records.all.push_back({file_of(fields), captions_of(fields), weight_of_row(fields) * source.weight, is_prior, {name, row.line}});
     return ++count < limit;
   };
   records.files.push_back({path, read_rows(path, kind, add)});

@@ -99,8 +99,8 @@ ImageRecords read_records(const std::string& name, const std::vector<SourceOptio
     for (const std::string& path : limit > 0 ? expand_path(source.path) : std::vector<std::string>()) {
       const FileKind* const kind = file_kind(path);
       if (kind == nullptr || kind->is_plain_text) {
-        config_error(where + ".path", "unknown kind of file: found " + path + ", expected a folder of images, or rows in a file that ends " +
-                                          "in " + file_endings(" or ", /*with_text=*/false));
+        config_error(where + ".path", "unknown kind of file: found " + path + ", expected a folder of images, or rows in a file that " +
+                                          "ends in " + file_endings(" or ", /*with_text=*/false));
       }
       const size_t before = records.all.size();
       if (left > 0) {
