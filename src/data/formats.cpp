@@ -87,7 +87,8 @@ std::vector<std::string> unused_columns(const Fields& fields, const Format& form
       fields.fail(name, "rows of the format " + std::string(kRowFormats.name(format.format)) + " cannot have this column: found " +
                             shown(fields.value(name)) +
                             ", which other tools use. " +
-                            (format.format == RowFormat::kImages ? "Remove the column." : "Write such rows as messages, or remove the column."));
+                            (format.format == RowFormat::kImages ? "Remove the column."
+                                                                 : "Write such rows as messages, or remove the column."));
     }
   }
   // The columns for messages do not apply to a prompt and a completion that are texts.

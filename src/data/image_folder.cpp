@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <charconv>
 #include <filesystem>
 #include <optional>
@@ -16,7 +17,8 @@ namespace lora::data {
 namespace {
 
 constexpr std::array<std::string_view, 4> kImageEndings{".jpg", ".jpeg", ".png", ".webp"};
-constexpr std::array<std::string_view, 10> kOtherEndings{".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif", ".jxl", ".jp2", ".svg"};
+constexpr std::array<std::string_view, 10> kOtherEndings{".bmp",  ".gif",  ".tif", ".tiff", ".avif",
+                                                         ".heic", ".heif", ".jxl", ".jp2",  ".svg"};
 constexpr std::array<std::string_view, 2> kCaptionEndings{".txt", ".caption"};
 constexpr InputLimits kCaptionFile{size_t{1} << 20, false};
 
@@ -77,8 +79,8 @@ std::optional<Repeats> repeats_of(const fs::path& folder) {
   return repeats;
 }
 
-/// The text of the caption file beside an image, whose white space at line ends counts as a space; none: there is no such file.
-std::optional<std::string> caption_beside(const fs::path& image, ImageRecords& records) {
+/// The text of the caption file next to an image, in which a line's end counts as a space; none: there is no such file.
+std::optional<std::string> caption_of(const fs::path& image, ImageRecords& records) {
   std::optional<fs::path> found;
   for (const std::string_view ending : kCaptionEndings) {
     const fs::path file = fs::path(image).replace_extension(ending);
@@ -88,7 +90,7 @@ std::optional<std::string> caption_beside(const fs::path& image, ImageRecords& r
     }
     if (found) {
       data_error(image.string(), "the image has two captions: found " + found->filename().string() + " and " + file.filename().string() +
-                                     " beside it, expected one of them");
+                                     " next to it, expected one of them");
     }
     found = file;
   }
@@ -130,7 +132,7 @@ class FolderReader {
         return;
       }
       --left_;
-      const std::string caption = caption_beside(image, records_).value_or(repeats.words);
+      const std::string caption = caption_of(image, records_).value_or(repeats.words);
       ImageRecord record;
       record.file = image.string();
       record.origin = {std::make_shared<const std::string>(record.file), 0};

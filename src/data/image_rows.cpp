@@ -21,7 +21,7 @@ Json own_value(const Fields& fields, const std::string& field) {
   return parsed.is_number() || parsed.is_boolean() ? parsed : value;
 }
 
-double weight_of(const Fields& fields) {
+double weight_of_row(const Fields& fields) {
   if (!fields.has("weight")) {
     return 1.0;
   }
@@ -92,8 +92,8 @@ void read_image_rows(const std::string& path, const FileKind& kind, const Source
     for (std::string& column : unused_columns(fields, format)) {
       unused.insert(std::move(column));
     }
-    records.all.push_back({file_of(fields), captions_of(fields), weight_of(fields) * source.weight, is_prior_row(fields) || source.prior,
-                           {name, row.line}});
+    const bool is_prior = is_prior_row(fields) || source.prior;
+    records.all.push_back({file_of(fields), captions_of(fields), weight_of_row(fields) * source.weight, is_prior, {name, row.line}});
     return ++count < limit;
   };
   records.files.push_back({path, read_rows(path, kind, add)});

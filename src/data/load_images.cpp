@@ -2,6 +2,7 @@
 #include "data/load_images.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <deque>
@@ -18,8 +19,10 @@
 #include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
+#include "lora/base/input_file.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/log.h"
+#include "lora/base/random.h"
 #include "lora/base/text.h"
 #include "lora/image/decode.h"
 
@@ -84,7 +87,7 @@ ImageRecords read_records(const std::string& name, const std::vector<SourceOptio
     const std::string where = name + "[" + std::to_string(i) + "]";
     if (source.format != RowFormat::kImages) {
       config_error(where + ".format", "found \"" + std::string(kRowFormats.name(source.format)) +
-                                          "\" beside a source of images, expected \"images\" for all sources of a set");
+                                          "\" in a set that has images, expected \"images\" for all sources of a set");
     }
     const int64_t limit = source.limit.value_or(INT64_MAX);
     std::error_code error;
@@ -96,8 +99,8 @@ ImageRecords read_records(const std::string& name, const std::vector<SourceOptio
     for (const std::string& path : limit > 0 ? expand_path(source.path) : std::vector<std::string>()) {
       const FileKind* const kind = file_kind(path);
       if (kind == nullptr || kind->is_plain_text) {
-        config_error(where + ".path", "unknown kind of file: found " + path + ", expected a folder of images, or rows in a file that ends in " +
-                                          file_endings(" or ", /*with_text=*/false));
+        config_error(where + ".path", "unknown kind of file: found " + path + ", expected a folder of images, or rows in a file that " +
+                                          "ends in " + file_endings(" or ", /*with_text=*/false));
       }
       const size_t before = records.all.size();
       if (left > 0) {
@@ -154,7 +157,7 @@ class ImageLoader {
       if (record.captions.empty() && options_.missing_caption == MissingCaption::kError) {
         data_error(record.file, "the image has no caption: expected " +
                                     (record.origin.line > 0 ? "a text in the row " + record.origin.text()
-                                                            : std::string("a .txt file of the same name beside it")) +
+                                                            : std::string("a .txt file of the same name next to it")) +
                                     ". Write one, or set data.missing_caption to \"empty\" or \"skip\".");
       }
       if (record.captions.empty() && options_.missing_caption == MissingCaption::kEmpty) {
@@ -193,7 +196,9 @@ class ImageLoader {
 
   std::vector<bool> flips() const { return options_.random_flip && !one_form_ ? std::vector{false, true} : std::vector{false}; }
 
-  std::string bytes_of(const std::string& file) const { return read_file(file, ErrorKind::kData, InputLimits{decode_.limits.bytes, false}); }
+  std::string bytes_of(const std::string& file) const {
+    return read_file(file, ErrorKind::kData, InputLimits{decode_.limits.bytes, false});
+  }
 
   std::string latents_key(const std::string& sha256_of_image, const ImagePlan& plan, bool is_flipped) const {
     const Json key{{"version", kLatentsVersion},
