@@ -111,6 +111,7 @@ const Arguments kDrawn{"--set", "training.save_steps=3",   "--set", "data.shuffl
 /// Copies the rows of a case without `noise` and `timestep`.
 void write_rows_to_draw_for(const PipelineCase& own) {
   std::string rows;
+  fs::create_directories(own / "drawn");
   for (int i = 0; i < 10; ++i) {
     const std::string name = std::to_string(i) + ".safetensors";
     const std::string file = read_text(own / ("rows/" + name));
@@ -204,6 +205,7 @@ TEST(Denoising, FaultsAreOneLineWithTheFile) {
   expect_fault(4, {"--set", "model.path=rows"}, {"rows", "model_index.json"});
   expect_fault(2, {"--set", "training.noise_offset=0.1"}, {"[training.noise_offset] has no effect: the rows give the noise"});
   write_text(own / "wide.jsonl", "{\"file_name\": \"../sdxl/rows/0.safetensors\"}\n");
+  fs::create_directories(own.scratch / "sdxl");
   fs::copy(kData / "diffusion/sdxl/rows", own.scratch / "sdxl/rows", fs::copy_options::recursive);
   expect_fault(3, {"--set", "data.train.0.path=wide.jsonl"}, {"wide.jsonl:1]", "do not fit the network"});
   write_text(own / "rows/3.safetensors", "damaged");
