@@ -32,20 +32,18 @@ constexpr const char* kIndex = "model_index.json";
 
 /// Refuses what only applies to language models, instead of ignoring it.
 void require_pipeline_flags(const MergeRequest& request) {
-  const std::map<const char*, bool> given{{"--verify", request.verify},
-                                          {"--base-as", !request.base_as.empty()},
-                                          {"--requantize", request.requantize},
-                                          {"--trust-torchscript", request.trust_torchscript},
-                                          {"--inputs", !request.inputs.empty()},
-                                          {"--output-field", !request.output_field.empty()}};
+  const std::map<const char*, bool> given{{"--verify", request.verify},          {"--base-as", !request.base_as.empty()},
+                                          {"--requantize", request.requantize},  {"--trust-torchscript", request.trust_torchscript},
+                                          {"--inputs", !request.inputs.empty()}, {"--output-field", !request.output_field.empty()}};
   for (const auto& [flag, is_given] : given) {
     if (is_given) {
       config_error(flag, "cannot be used with a text-to-image pipeline");
     }
   }
   if (!is_folder(request.model)) {
-    config_error("--model", "found a single file, expected the folder of a pipeline (model_index.json), because the result is one. Convert "
-                            "it once with diffusers: StableDiffusionPipeline.from_single_file(…).save_pretrained(…).");
+    config_error("--model",
+                 "found a single file, expected the folder of a pipeline (model_index.json), because the result is one. Convert "
+                 "it once with diffusers: StableDiffusionPipeline.from_single_file(…).save_pretrained(…).");
   }
 }
 
@@ -59,7 +57,7 @@ peft::BaseLayout layout_of(const PipelineWeights& weights) {
 }
 
 /// The adapters as updates of the unchanged base. Throws model Error for one of another kind of model.
-std::vector<peft::WeightedAdapter> settled(const PipelineWeights& weights, std::vector<peft::WeightedAdapter> adapters) {
+std::vector<peft::WeightedAdapter> settled_adapters(const PipelineWeights& weights, std::vector<peft::WeightedAdapter> adapters) {
   for (peft::WeightedAdapter& adapter : adapters) {
     if (!peft::is_of_pipeline(adapter.adapter)) {
       model_error(adapter.name, "is not an adapter of a text-to-image pipeline: found the module '" +
@@ -100,7 +98,7 @@ class PipelineMerge {
     for (const peft::WeightedAdapter& adapter : adapters) {
       peft::require_same_base(adapter.name, adapter.adapter.base_fingerprint, reference);
     }
-    plan_ = peft::plan_merge(layout_of(weights_), settled(weights_, adapters), request.unmerge);
+    plan_ = peft::plan_merge(layout_of(weights_), settled_adapters(weights_, adapters), request.unmerge);
     for (const peft::MergedTensor& tensor : plan_.tensors) {
       if (tensor.is_changed()) {
         changed_.insert(peft::component_of(tensor.name));

@@ -124,8 +124,8 @@ void check_shapes(const Modules& modules, const Recipe& recipe, Faults& faults) 
     const LowRankUpdate& first = parts.front().update;
     for (const WeightedUpdate& part : parts) {
       const LowRankUpdate& other = part.update;
-      const bool fits = other.is_embedding() == first.is_embedding() && other.kernel == first.kernel && other.A_RI.size(1) == first.A_RI.size(1) &&
-                        other.B_OR.size(0) == first.B_OR.size(0);
+      const bool fits = other.is_embedding() == first.is_embedding() && other.kernel == first.kernel &&
+                        other.A_RI.size(1) == first.A_RI.size(1) && other.B_OR.size(0) == first.B_OR.size(0);
       if (!fits) {
         faults["modules of different shapes"].insert(module);
       } else if (recipe.form == Form::kFactors && other.rank() != first.rank()) {

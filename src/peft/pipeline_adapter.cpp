@@ -16,8 +16,8 @@ constexpr std::string_view kTextEncoder = "text_encoder";
 constexpr std::string_view kTextModel = "text_model.";
 
 /// What the names of a UNet's modules begin with; no language model has them.
-constexpr std::array<std::string_view, 7> kUnetStarts{"down_blocks.",    "mid_block.",     "up_blocks.", "conv_in", "conv_out",
-                                                      "time_embedding.", "add_embedding."};
+constexpr std::array<std::string_view, 7> kUnetStarts{"down_blocks.", "mid_block.",      "up_blocks.",    "conv_in",
+                                                      "conv_out",     "time_embedding.", "add_embedding."};
 constexpr std::array<std::string_view, 2> kTransformerStarts{"transformer_blocks.", "single_transformer_blocks."};
 
 template <size_t N>
@@ -47,8 +47,9 @@ ComponentAdapter part_of(const Adapter& adapter, const std::string& component) {
     part.adapter.updates.push_back(std::move(update));
   }
   if (!with_magnitude.empty() && !without.empty()) {
-    model_error(adapter.weights_file.string(), "only some modules have a magnitude (DoRA), but PEFT's use_dora is for all of them: found '" +
-                                                   with_magnitude + "' with one and '" + without + "' without");
+    model_error(adapter.weights_file.string(),
+                "only some modules have a magnitude (DoRA), but PEFT's use_dora is for all of them: found '" + with_magnitude +
+                    "' with one and '" + without + "' without");
   }
   part.adapter.options.use_dora = !with_magnitude.empty();
   return part;
@@ -72,7 +73,8 @@ std::string component_of(const std::string& name) {
 }
 
 std::string pipeline_name(const std::string& component, const std::string& module) {
-  const bool lacks_model = component.starts_with(kTextEncoder) && (module.starts_with("encoder.layers.") || module.starts_with("embeddings."));
+  const bool lacks_model =
+      component.starts_with(kTextEncoder) && (module.starts_with("encoder.layers.") || module.starts_with("embeddings."));
   return component + "." + (lacks_model ? std::string(kTextModel) : "") + module;
 }
 

@@ -141,7 +141,8 @@ TEST(PipelineFiles, AreWrittenAsDiffusersAndPeftLoadThem) {
     expect_same_updates(read_file(file, AdapterFormat::kDiffusers), adapter, family);
     // Back to PEFT's folders.
     const TemporaryFolder peft;
-    write_foreign_adapter(AdapterFormat::kPeft, peft.path(), read_file(kFiles / family / "kohya.safetensors", AdapterFormat::kKohya), {}, {});
+    write_foreign_adapter(AdapterFormat::kPeft, peft.path(), read_file(kFiles / family / "kohya.safetensors", AdapterFormat::kKohya), {},
+                          {});
     expect_same_updates(pipeline_adapter(peft.path()), adapter, family);
     EXPECT_EQ(read_json(peft / "adapter_config.json", ErrorKind::kData)["task_type"], nullptr);
   }
@@ -155,7 +156,7 @@ LowRankUpdate linear(const std::string& module, int64_t inputs = 4, int64_t outp
   return update;
 }
 
-Adapter adapter_of(std::vector<std::string> modules) {
+Adapter adapter_with(std::vector<std::string> modules) {
   Adapter adapter;
   adapter.weights_file = "file";
   for (const std::string& module : modules) {
@@ -221,7 +222,8 @@ TEST(PipelineFiles, WithWhatIsNotUnderstoodAreRefused) {
   fails(pair_and(kohya + ".dora_scale", at::ones({1, 4})), {"magnitude", "[1, 4]", "6 values", "LyCORIS"});
   fails({pair[0], {kohya + ".lora_up.weight", b.unsqueeze(-1)}}, {"do not match", "[2, 4]", "[6, 2, 1]"});
   fails({pair[0], {kohya + ".lora_up.weight", at::full_like(b, INFINITY)}}, {"not finite"});
-  fails({{kohya + ".lora_down.weight", a}, {"lora_unet_middle_block_0_in_layers_2.lora_down.weight", a}}, {"same module", "middle_block_0"});
+  fails({{kohya + ".lora_down.weight", a}, {"lora_unet_middle_block_0_in_layers_2.lora_down.weight", a}},
+        {"same module", "middle_block_0"});
 
   const std::vector<io::NamedTensor> named{{unet + ".lora_A.weight", a}, {unet + ".lora_B.weight", b}};
   const auto metadata = [](const std::string& json) { return std::map<std::string, std::string>{{"lora_adapter_metadata", json}}; };
@@ -236,14 +238,14 @@ TEST(PipelineFiles, WithWhatIsNotUnderstoodAreRefused) {
     expect_error(ErrorKind::kModel, parts, [&] { write_foreign_adapter(format, folder / "out", adapter, {}, {}); });
     EXPECT_FALSE(fs::exists(folder / "out"));
   };
-  refuses(AdapterFormat::kKohya, adapter_of({"unet.mid_block.resnets.0.conv1"}), {"do not tell", "--model"});
-  refuses(AdapterFormat::kKohya, adapter_of({"unet.add_embedding.linear_1", "unet.down_blocks.1.resnets.2.conv1"}),
+  refuses(AdapterFormat::kKohya, adapter_with({"unet.mid_block.resnets.0.conv1"}), {"do not tell", "--model"});
+  refuses(AdapterFormat::kKohya, adapter_with({"unet.add_embedding.linear_1", "unet.down_blocks.1.resnets.2.conv1"}),
           {"SDXL's UNet does not have", "down_blocks.1.resnets.2.conv1"});
-  refuses(AdapterFormat::kKohya, adapter_of({"unet.down_blocks.0.attentions.0.proj_in", "unet.class_embedding.linear_1"}),
+  refuses(AdapterFormat::kKohya, adapter_with({"unet.down_blocks.0.attentions.0.proj_in", "unet.class_embedding.linear_1"}),
           {"kohya's format", "unet.class_embedding.linear_1", "--drop-unsupported"});
-  refuses(AdapterFormat::kGguf, adapter_of({"unet.conv_in"}), {"GGUF", "language models", "text-to-image pipeline", "diffusers"});
-  refuses(AdapterFormat::kDiffusers, adapter_of({"model.layers.0.mlp.up_proj"}), {"diffusers", "text-to-image pipelines", "mlx"});
-  Adapter mixed = adapter_of({"unet.conv_in", "unet.conv_out"});
+  refuses(AdapterFormat::kGguf, adapter_with({"unet.conv_in"}), {"GGUF", "language models", "text-to-image pipeline", "diffusers"});
+  refuses(AdapterFormat::kDiffusers, adapter_with({"model.layers.0.mlp.up_proj"}), {"diffusers", "text-to-image pipelines", "mlx"});
+  Adapter mixed = adapter_with({"unet.conv_in", "unet.conv_out"});
   test::pair_of(mixed).magnitude_O = at::ones({6});
   refuses(AdapterFormat::kDiffusers, mixed, {"only some modules have a magnitude", "unet.conv_in", "unet.conv_out"});
 }
@@ -270,7 +272,7 @@ TEST(PipelineAdapter, IsRecognisedByItsModules) {
   EXPECT_EQ(family("unet.up_blocks.3.attentions.0.transformer_blocks.0.attn1.to_q"), "Stable Diffusion 1");
   EXPECT_EQ(family("unet.up_blocks.3.attentions.0.proj_in"), "Stable Diffusion 2");  // a matrix
   EXPECT_EQ(family("unet.down_blocks.1.resnets.0.conv1"), "");
-  EXPECT_EQ(divided(adapter_of({"unet.conv_in", "text_encoder.text_model.encoder.layers.0.mlp.fc1"})).size(), 2U);
+  EXPECT_EQ(divided(adapter_with({"unet.conv_in", "text_encoder.text_model.encoder.layers.0.mlp.fc1"})).size(), 2U);
   EXPECT_EQ(component_folder("out", "text_encoder_2"), fs::path("out/text_encoder_2"));
   EXPECT_EQ(component_folder("out", "unet"), fs::path("out"));
 }

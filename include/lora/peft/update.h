@@ -138,7 +138,8 @@ std::vector<int64_t> weight_shape(const LowRankUpdate& update);
 /// The part of an update for rows begin … end - 1 of its weight.
 LowRankUpdate rows_of(const LowRankUpdate& update, int64_t begin, int64_t end);
 
-/// scale · B A in the weight's layout ([O, I], an embedding's or a Conv1D's [I, O], a convolution's [O, I, kernel…]), float32. Without DoRA's magnitude.
+/// scale · B A in the weight's layout ([O, I], an embedding's or a Conv1D's [I, O], a convolution's [O, I, kernel…]), float32. Without
+/// DoRA's magnitude.
 Tensor delta(const LowRankUpdate& update);
 
 /// The weight with the update, computed in float32 or wider and rounded once to `weight`'s dtype. Throws model Error if the shapes do
