@@ -113,15 +113,28 @@ def subsections(section, schema):
 def list_of_adapters(alternatives, single):
     """The adapter as a list: the keys that only its entries have."""
     listed = next(schema for schema in alternatives if schema.get("type") == "array")
-    own = {name: key for name, key in listed["items"]["properties"].items() if name not in single["properties"]}
+    entry = listed["items"].get("anyOf", [listed["items"]])[0]
+    own = {name: key for name, key in entry["properties"].items() if name not in single["properties"]}
     return f"\n### `adapter` as a list\n\n{listed['description']} Each entry has the keys above, and:\n\n" + table({"properties": own})
+
+
+def other_methods(alternatives, single):
+    """The keys of each further method, without those that it shares with the first."""
+    text = ""
+    for schema in alternatives:
+        if "properties" in schema and schema is not single:
+            method = schema["properties"]["peft_type"]["enum"][0]
+            own = {name: key for name, key in schema["properties"].items() if name not in single["properties"]}
+            text += f"\n### Keys of `\"peft_type\": \"{method}\"`\n\n" + table({"properties": own})
+    return text
 
 
 def section_text(name, schema):
     text = f"\n## {name}\n\n{schema['description']}\n\n"
     if "anyOf" in schema:
         single = next(alternative for alternative in schema["anyOf"] if "properties" in alternative)
-        return text + table(single) + subsections(name, single) + list_of_adapters(schema["anyOf"], single)
+        others = other_methods(schema["anyOf"], single)
+        return text + table(single) + subsections(name, single) + others + list_of_adapters(schema["anyOf"], single)
     return text + table(schema) + subsections(name, schema)
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import torch
 import transformers
-from peft import LoraConfig, get_peft_model
+from bitfit import is_bitfit, write_bitfit
+from peft import get_peft_config, get_peft_model
 from peft.tuners.lora import LoraLayer
 from small_adapters import write_json
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
@@ -24,7 +25,7 @@ class Case:
     seed: int
     shape: dict  # the family's config
     training: dict
-    adapter: dict | None  # LoraConfig; None: full fine-tuning
+    adapter: dict | None  # PEFT's config, of LoRA unless it has a peft_type; None: full fine-tuning
     dialect: str = "v5"  # of config.json: v5 (rope_parameters, dtype) or v4 (rope_theta, rope_scaling, torch_dtype)
     checkpoint_dtype: torch.dtype = torch.float32
     shard_size: str | None = None
@@ -64,6 +65,13 @@ def training(**changes) -> dict:
 
 def lora(**changes) -> dict:
     return dict(r=4, lora_alpha=8, lora_dropout=0.0, target_modules=["q_proj", "v_proj"]) | changes
+
+
+def formula(seed: int, peft_type: str, max_grad_norm: float = 0.5, **options) -> Case:
+    """A method that changes projections by a formula; the down projection's inputs and outputs differ."""
+    targets = dict(peft_type=peft_type, target_modules=["q_proj", "v_proj", "down_proj"])
+    return parts_case(seed=seed, shape=small_shape(attention_bias=True, mlp_bias=True), adapter=targets | options,
+                      max_grad_norm=max_grad_norm)
 
 
 def small_shape(**changes) -> dict:
@@ -187,6 +195,20 @@ CASES = {
     "drifting": parts_case(
         seed=39, shape=small_shape(tie_word_embeddings=True),
         adapter=lora(modules_to_save=["embed_tokens"], trainable_token_indices={"lm_head": [9, 2, 33]})),
+    "ia3": formula(51, "IA3", feedforward_modules=["down_proj"]),
+    "vera": formula(52, "VERA", max_grad_norm=0.02, r=6),
+    "loha": formula(53, "LOHA", r=3, alpha=5, rank_pattern={"v_proj": 2}),
+    "lokr": formula(54, "LOKR", r=2, alpha=3, decompose_both=True),
+    "oft": formula(55, "OFT", oft_block_size=4),
+    "boft": formula(56, "BOFT", boft_block_size=4),
+    "hra": formula(57, "HRA", r=4),
+    "miss": formula(58, "MISS", r=5),
+    "miss_bat": formula(59, "MISS", r=4, init_weights="bat"),
+    "randlora": formula(60, "RANDLORA", r=5, randlora_alpha=10),
+    "ln_tuning": formula(61, "LN_TUNING", target_modules=None),
+    "trained_tokens": parts_case(
+        seed=62, shape=small_shape(tie_word_embeddings=True), adapter=dict(peft_type="TRAINABLE_TOKENS", token_indices=[9, 2, 33])),
+    "bitfit": parts_case(seed=63, shape=small_shape(attention_bias=True, mlp_bias=True), adapter=dict(peft_type="BITFIT")),
     "full": Case(
         seed=19, dialect="v4", num_rows=13,
         shape=shape(hidden_size=24, num_attention_heads=3, num_key_value_heads=1, intermediate_size=37, tie_word_embeddings=True,
@@ -194,6 +216,12 @@ CASES = {
         adapter=None,
         training=training(max_steps=10, lr_scheduler_type="linear", warmup_steps=2, weight_decay=0.2, max_grad_norm=6.0,
                           adam_epsilon=1e-6)),
+    # some weights without an adapter: a whole layer's, biases everywhere, and the tied table
+    "some_weights": Case(
+        seed=20, num_rows=17, first_length=9,
+        shape=small_shape(tie_word_embeddings=True, attention_bias=True, mlp_bias=True), adapter=None,
+        training=training(warmup_steps=2, weight_decay=0.2, max_grad_norm=3.0, adam_epsilon=1e-6,
+                          train_parameters=[r"layers\.1\.(mlp|post)", r"_proj\.bias$", "embed_tokens"])),
 }  # fmt: skip
 
 
@@ -242,7 +270,7 @@ def randomize_adapter(adapted: torch.nn.Module, generator: torch.Generator) -> N
     for name, parameter in adapted.named_parameters():
         if parameter.requires_grad and "lora_magnitude_vector" not in name:
             noise = torch.randn(parameter.shape, generator=generator)
-            if "lora_" in name:
+            if ".lora_" in name:
                 parameter.copy_((0.3 if "lora_A" in name else 0.15) * noise)
             else:
                 parameter.add_(0.1 * noise)
@@ -262,10 +290,20 @@ def write_adapter(case: Case, model: PreTrainedModel, folder: Path, generator: t
         model = AutoModelForSequenceClassification.from_pretrained(
             folder.parent / "model", num_labels=case.labels.count, dtype=torch.float32).eval()  # fmt: skip
     model.name_or_path = str(folder.parent / "model")  # PEFT reads it to see whether the vocabulary was changed
-    config = LoraConfig(task_type="CAUSAL_LM" if case.labels is None else "SEQ_CLS", **case.adapter)
-    adapted = get_peft_model(model, config)
-    randomize_adapter(adapted, generator)
+    if is_bitfit(case.adapter):
+        write_bitfit(model, folder, generator)
+        return
+    task = "CAUSAL_LM" if case.labels is None else "SEQ_CLS"
+    adapted = get_peft_model(model, get_peft_config({"peft_type": "LORA", "task_type": task} | case.adapter))
+    if adapted.active_peft_config.is_prompt_learning:
+        from prompt_cases import randomize_prompt, save_encoder  # which imports this module
+
+        randomize_prompt(adapted, generator)
+    else:
+        randomize_adapter(adapted, generator)
     adapted.save_pretrained(folder, save_embedding_layers=False)
+    if adapted.active_peft_config.is_prompt_learning:
+        save_encoder(adapted, folder)
     (folder / "README.md").unlink(missing_ok=True)
     written = json.loads((folder / "adapter_config.json").read_text())
     written["base_model_name_or_path"] = "model"

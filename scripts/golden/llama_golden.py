@@ -1,5 +1,5 @@
-"""Writes tests/data/llama, families, classification and quantized/training: for each case of llama_cases.py, family_cases.py,
-classification_cases.py and quantized_cases.py its inputs and the results of transformers + PEFT.
+"""Writes tests/data/llama, families, classification, quantized/training and prompts: for each case of llama_cases.py, family_cases.py,
+classification_cases.py, quantized_cases.py and prompt_cases.py its inputs and the results of transformers + PEFT.
 
     python llama_golden.py [--case NAME]...     write (all cases without --case)
     python llama_golden.py --stability          how far a change of every weight by one part in 10^7 moves the results,
@@ -27,17 +27,18 @@ from llama_reference import (
 from llama_rope import rope_table
 from lora_start import effective_weights, is_started
 from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as DEFAULT_TARGETS
+from prompt_cases import PROMPT_CASES
 from quantized import write_versions
 from quantized_cases import QUANTIZED_CASES
 from safetensors.torch import save_file
 
 DATA = Path(__file__).resolve().parents[2] / "tests" / "data" / "llama"
 LABELLED_CASES = CLASSIFICATION_CASES | FULL_CLASSIFICATION_CASES
-ALL_CASES = CASES | FAMILY_CASES | FULL_FAMILY_CASES | LABELLED_CASES | QUANTIZED_CASES
+ALL_CASES = CASES | FAMILY_CASES | FULL_FAMILY_CASES | LABELLED_CASES | QUANTIZED_CASES | PROMPT_CASES
 
 
 def folder_of(name: str) -> Path:
-    kinds = {"classification": LABELLED_CASES, "quantized/training": QUANTIZED_CASES, "llama": CASES}
+    kinds = {"classification": LABELLED_CASES, "quantized/training": QUANTIZED_CASES, "prompts": PROMPT_CASES, "llama": CASES}
     return DATA.parent / next((kind for kind, cases in kinds.items() if name in cases), "families") / name
 
 
@@ -83,7 +84,7 @@ def check_padded(model, documents) -> None:
 def num_trainable(model) -> int:
     if isinstance(model, peft.PeftModel):
         return model.get_nb_trainable_parameters()[0]
-    return sum(parameter.numel() for parameter in model.parameters())
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
 def reference_of(folder: Path, tests_model: bool = True) -> tuple[dict, dict[str, torch.Tensor]]:
@@ -92,7 +93,7 @@ def reference_of(folder: Path, tests_model: bool = True) -> tuple[dict, dict[str
     rows, held_out = documents_of(folder, run, "train"), documents_of(folder, run, "eval")
     base = base_of(folder, run)
     tensors = forward_tensors(base, rows[0], "base") if tests_model and not is_started(run) else {}
-    base_documents = evaluate(base, held_out)
+    base_documents = evaluate(base, documents_of(folder, run | {"adapter": None}, "eval"))
     if is_classification(run) and run["adapter"] is not None:
         del tensors["base.logits"], base_documents[:]  # of a random head
     model = load_trainable(folder, run)

@@ -7,6 +7,7 @@ made: a case is a folder with run.json, a lora-train config, and the files that 
 import json
 import math
 import os
+import re
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,10 +18,12 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # every file is local: nothing may
 import torch
 import torch.nn.functional as F
 import transformers
+from bitfit import is_bitfit, load_bitfit
 from label_metrics import class_metrics, value_metrics
 from lora_start import is_started, start_adapter
 from peft import PeftModel, get_peft_model_state_dict
 from peft.optimizers import create_loraplus_optimizer
+from prompt_cases import has_virtual_tokens, is_prompt, load_prompt, parameter_name, prompt_tensors
 from quantized_base import load_quantized
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, Trainer, get_scheduler
 
@@ -31,14 +34,19 @@ IGNORED = -100
 class Document:
     ids: list[int]
     labels: list[int]  # not shifted
+    first_is_target: bool = False  # it is predicted by the last of some virtual tokens
+
+    def targets(self) -> list[int]:
+        return self.labels if self.first_is_target else self.labels[1:]
 
     def num_supervised(self) -> int:
-        return sum(label != IGNORED for label in self.labels[1:])
+        return sum(label != IGNORED for label in self.targets())
 
     def loss(self, model: torch.nn.Module) -> torch.Tensor:
         """Sum of the cross-entropy over the supervised tokens."""
-        logits = logits_of(model, self).logits[0, :-1].float()
-        return F.cross_entropy(logits, torch.tensor(self.labels[1:]), ignore_index=IGNORED, reduction="sum")
+        targets = torch.tensor(self.targets())
+        logits = logits_of(model, self).logits[0, :-1].float()[-len(targets) :]
+        return F.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
 
 
 @dataclass
@@ -73,6 +81,8 @@ def documents_of(folder: Path, run: dict, part: str) -> list[Document]:
         names = label_names(folder, run)
         for document in documents:
             document.label = names.index(document.label)
+    for document in documents if has_virtual_tokens(run) and not is_classification(run) else []:
+        document.first_is_target = True
     return documents
 
 
@@ -110,9 +120,16 @@ def load_base(folder: Path, attention: str = "eager") -> torch.nn.Module:
 def load_trainable(folder: Path, run: dict, attention: str = "eager") -> torch.nn.Module:
     base = base_of(folder, run, attention)
     if run["adapter"] is None:
-        return base.requires_grad_(True)
+        patterns = run["training"].get("train_parameters") or [""]
+        for name, parameter in base.named_parameters():
+            parameter.requires_grad_(any(re.search(pattern, name) for pattern in patterns))
+        return base
     if is_started(run):
         return start_adapter(base, run, documents_of(folder, run, "train"))
+    if is_bitfit(run["adapter"]):
+        return load_bitfit(base, folder / run["adapter"]["init_from"])
+    if is_prompt(run):
+        return load_prompt(base, folder / run["adapter"]["init_from"])
     model = PeftModel.from_pretrained(base, folder / run["adapter"]["init_from"], is_trainable=True)
     return model.train(base.training)
 
@@ -126,8 +143,11 @@ def parameter_key(name: str) -> str:
 def trained_tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     if isinstance(model, PeftModel):
         tensors = get_peft_model_state_dict(model, save_embedding_layers=False)
+        if "prompt_embeddings" in tensors:
+            tensors = prompt_tensors(model, tensors)
     else:
-        tensors = dict(model.named_parameters())  # a tied head is listed once, as the embedding
+        # a tied head is listed once, as the embedding
+        tensors = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     return {key: tensor.detach().clone().contiguous() for key, tensor in tensors.items()}
 
 
@@ -200,7 +220,8 @@ def make_schedule(optimizer: torch.optim.Optimizer, training: dict):
 
 def gradients_of(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    return {parameter_key(name): p.grad.detach().clone().contiguous() for name, p in named}
+    key_of = parameter_name if getattr(model, "_is_prompt_learning", False) else parameter_key
+    return {key_of(name): p.grad.detach().clone().contiguous() for name, p in named}
 
 
 def accumulate(model: torch.nn.Module, documents: list[Document]) -> tuple[float, int]:

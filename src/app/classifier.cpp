@@ -9,6 +9,7 @@
 #include "lora/models/stored_labels.h"
 #include "lora/peft/adapter_folder.h"
 #include "lora/peft/base_reference.h"
+#include "lora/peft/file_names.h"
 
 namespace lora::app {
 
@@ -26,14 +27,33 @@ std::string classifier_class(const std::string& architecture) {
 }
 
 /// The number of rows of the label projection in an adapter's file; 0 if it has none.
-int64_t stored_label_count(const peft::AdapterFolder& adapter) {
+int64_t stored_label_count(const std::filesystem::path& folder) {
+  const std::map<std::string, at::Tensor> modules = peft::stored_modules(folder);
   for (const char* name : {"score.weight", "classifier.out_proj.weight", "classifier.weight"}) {
-    const at::Tensor* const weight = adapter.find(name);
-    if (weight != nullptr && weight->dim() == 2) {
-      return weight->size(0);
+    const auto weight = modules.find(name);
+    if (weight != modules.end() && weight->second.dim() == 2) {
+      return weight->second.size(0);
     }
   }
   return 0;
+}
+
+/// The labels in the adapters library's head_config.json; none if the folder has no such file.
+std::optional<data::LabelSet> library_labels(const std::filesystem::path& folder) {
+  const std::filesystem::path file = folder / peft::kHeadConfigFile;
+  if (!std::filesystem::exists(file)) {
+    return std::nullopt;
+  }
+  Json config = read_json(file, ErrorKind::kModel);
+  const auto ids = config.find("label2id");
+  if (ids != config.end() && ids->is_object() && !ids->empty()) {
+    Json names = Json::object();
+    for (const auto& [name, id] : ids->items()) {
+      names[id.dump()] = name;
+    }
+    config["id2label"] = names;
+  }
+  return data::read_label_set(JsonReader(config, file.string(), ErrorKind::kModel));
 }
 
 data::LabelSet unnamed_labels(int64_t count) {
@@ -111,17 +131,17 @@ std::optional<data::LabelSet> stored_labels(const std::filesystem::path& folder)
 }
 
 data::LabelSet adapter_labels(const std::filesystem::path& folder, const std::filesystem::path& model_folder) {
-  const peft::AdapterFolder adapter(folder);
-  const std::filesystem::path& file = adapter.weights_file();
-  const int64_t count = stored_label_count(adapter);
+  const std::filesystem::path file = peft::adapter_weights_file(folder);
+  const int64_t count = stored_label_count(folder);
   if (count == 0) {
     model_error(file.string(),
                 "holds no classifier: found task_type SEQ_CLS, expected base_model.model.score.weight or "
                 "base_model.model.classifier.weight with it");
   }
-  const std::string stored = peft::stored_label_set(adapter.metadata());
+  const std::string stored = peft::stored_label_set(peft::adapter_metadata(folder));
   if (stored.empty()) {
-    const std::optional<data::LabelSet> known = known_labels(model_folder);
+    const std::optional<data::LabelSet> of_library = library_labels(folder);
+    const std::optional<data::LabelSet> known = of_library ? of_library : known_labels(model_folder);
     return known && known->num_labels() == count ? *known : unnamed_labels(count);
   }
   data::LabelSet labels = parse_label_set(stored, file);

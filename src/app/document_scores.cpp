@@ -21,7 +21,19 @@ void label_every_token(nn::Batch& batch) {
   for (size_t d = 1; d < batch.layout.host_offsets.size(); ++d) {
     labels_T[batch.layout.host_offsets[d] - 1] = nn::kIgnoreLabel;
   }
-  batch.targets = nn::TokenLabels(labels_T);
+  nn::TokenLabels labels(labels_T);
+  labels.set_first_labels(batch.tokens().ids_T.index_select(0, batch.layout.offsets.slice(0, 0, -1).to(at::kLong)));
+  batch.targets = std::move(labels);
+}
+
+/// Whether each document's first token is predicted: it has a label, and an adapter puts virtual tokens before it.
+std::vector<bool> predicts_first(const nn::Model& model, const nn::Batch& batch) {
+  std::vector<bool> predicts(batch.num_documents(), false);
+  const at::Tensor& documents_F = batch.labels().first_documents_F;
+  for (int64_t i = 0; model.body->virtual_tokens() > 0 && i < documents_F.numel(); ++i) {
+    predicts[documents_F.const_data_ptr<int64_t>()[i]] = true;
+  }
+  return predicts;
 }
 
 std::vector<DocumentScores> score_batch(nn::Model& model, nn::Batch batch, bool every_token) {
@@ -32,14 +44,15 @@ std::vector<DocumentScores> score_batch(nn::Model& model, nn::Batch batch, bool 
   const at::Tensor loss_S = scores.loss_S.cpu();
   const at::Tensor correct_S = scores.correct_S.cpu();
   const int64_t* labels = batch.labels().labels_T.const_data_ptr<int64_t>();
+  const std::vector<bool> has_first = predicts_first(model, batch);
   std::vector<DocumentScores> documents;
   int64_t next = 0;
   for (size_t d = 0; d + 1 < batch.layout.host_offsets.size(); ++d) {
     const int64_t begin = batch.layout.host_offsets[d];
     const int64_t size = batch.layout.host_offsets[d + 1] - begin;
     DocumentScores document{std::vector<float>(size, std::numeric_limits<float>::quiet_NaN()), std::vector<bool>(size, false)};
-    for (int64_t i = 1; i < size; ++i) {
-      if (labels[begin + i - 1] != nn::kIgnoreLabel) {
+    for (int64_t i = 0; i < size; ++i) {
+      if (i == 0 ? has_first[d] : labels[begin + i - 1] != nn::kIgnoreLabel) {
         document.losses[i] = loss_S.const_data_ptr<float>()[next];
         document.correct[i] = correct_S.const_data_ptr<bool>()[next++];
       }

@@ -8,6 +8,8 @@
 #include <cmath>
 
 #include "app/heat_map.h"
+#include "app/inspect_attachments.h"
+#include "app/inspect_formulas.h"
 #include "app/inspect_tensors.h"
 #include "app/open_adapter.h"
 #include "app/text_table.h"
@@ -56,10 +58,16 @@ Json component_counts(const std::vector<peft::LowRankUpdate>& updates) {
   return counts;
 }
 
-/// "LoRA", "rsLoRA", "DoRA" or "rsLoRA + DoRA".
+/// "LoRA", "rsLoRA", "DoRA", "rsLoRA + DoRA", the name of the adapter's formula, or the peft_type of a method that only replaces weights.
 std::string method_of(const peft::Adapter& adapter) {
+  if (const auto formulas = peft::of_kind<peft::FormulaUpdate>(adapter.updates); !formulas.empty()) {
+    return peft::method_name(formulas.front());
+  }
   const std::vector<peft::LowRankUpdate> updates = adapter.low_rank();
-  const bool is_dora = !updates.empty() && updates.front().magnitude_O.has_value();
+  if (updates.empty()) {
+    return adapter.config.value("peft_type", std::string(peft::kLora));
+  }
+  const bool is_dora = updates.front().magnitude_O.has_value();
   if (!adapter.options.use_rslora) {
     return is_dora ? "DoRA" : "LoRA";
   }
@@ -78,6 +86,11 @@ std::vector<peft::LowRankUpdate> in_order(const peft::Adapter& adapter) {
     });
   });
   return updates;
+}
+
+/// Whether formula_modules() gave the modules.
+bool has_formula(const Json& modules) {
+  return !modules.empty() && modules.front().contains("tensors");
 }
 
 std::string shown_value(const Json& value) {
@@ -111,7 +124,9 @@ std::string head_text(const Json& facts) {
       text += "\n";
     }
   }
-  text += "update       norm " + number_of(facts["norm_update"]) + " over all modules\n";
+  if (!facts["norm_update"].is_null()) {
+    text += "update       norm " + number_of(facts["norm_update"]) + " over all modules\n";
+  }
   for (const Json& whole : facts["whole_tensors"]) {
     text += "whole        " + whole["name"].get<std::string>() + " " + whole["shape"].dump() +
             (whole["rows"].is_array() ? ", rows " + shown(whole["rows"]) : "") +
@@ -123,10 +138,16 @@ std::string head_text(const Json& facts) {
 }  // namespace
 
 Json adapter_facts(const std::filesystem::path& path) {
+  if (Json facts = attachment_facts(path); !facts.is_null()) {
+    return facts;
+  }
   const OpenedAdapter opened = open_adapter(path, std::nullopt, {});
   const peft::Adapter& adapter = opened.adapter;
-  Json modules = Json::array();
+  Json modules = formula_modules(adapter);
   int64_t parameters = 0;
+  for (const Json& module : modules) {
+    parameters += module["num_parameters"].get<int64_t>();
+  }
   double squares = 0;
   for (const peft::LowRankUpdate& update : in_order(adapter)) {
     throw_if_interrupted();
@@ -150,7 +171,7 @@ Json adapter_facts(const std::filesystem::path& path) {
           {"config", adapter.config},
           {"num_parameters", parameters},
           {"size", fs::file_size(adapter.weights_file)},
-          {"norm_update", std::sqrt(squares)},
+          {"norm_update", modules.empty() || has_formula(modules) ? Json(nullptr) : Json(std::sqrt(squares))},
           {"modules", modules},
           {"whole_tensors", whole}};
   if (peft::is_of_pipeline(adapter)) {
@@ -161,6 +182,15 @@ Json adapter_facts(const std::filesystem::path& path) {
 }
 
 std::string adapter_text(const Json& facts, bool colour) {
+  if (facts.contains("tensors")) {
+    return attachment_text(facts);
+  }
+  if (has_formula(facts["modules"])) {
+    return head_text(facts) + "\n" + formula_text(facts["modules"]);
+  }
+  if (facts["modules"].empty()) {
+    return head_text(facts);
+  }
   TextTable table;
   table.add({"module", "rank", "alpha", "scale", "norm A", "norm B", "norm BA", "norm scale*BA", "eff. rank"});
   std::vector<ModuleValue> norms;

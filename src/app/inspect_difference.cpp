@@ -20,6 +20,7 @@ namespace {
 using Updates = std::map<std::string, peft::LowRankUpdate>;
 
 Updates by_module(const peft::Adapter& adapter) {
+  peft::require_low_rank(adapter, "compared");
   Updates updates;
   for (const peft::LowRankUpdate& update : adapter.low_rank()) {
     updates.emplace(update.module, update);

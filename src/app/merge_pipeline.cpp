@@ -57,7 +57,7 @@ peft::BaseLayout layout_of(const PipelineWeights& weights) {
 }
 
 /// The adapters as updates of the unchanged base. Throws model Error for one of another kind of model.
-std::vector<peft::WeightedAdapter> settled_adapters(const PipelineWeights& weights, std::vector<peft::WeightedAdapter> adapters) {
+std::vector<peft::WeightedAdapter> settled_pipeline(const PipelineWeights& weights, std::vector<peft::WeightedAdapter> adapters) {
   for (peft::WeightedAdapter& adapter : adapters) {
     if (!peft::is_of_pipeline(adapter.adapter)) {
       model_error(adapter.name, "is not an adapter of a text-to-image pipeline: found the module '" +
@@ -98,7 +98,7 @@ class PipelineMerge {
     for (const peft::WeightedAdapter& adapter : adapters) {
       peft::require_same_base(adapter.name, adapter.adapter.base_fingerprint, reference);
     }
-    plan_ = peft::plan_merge(layout_of(weights_), settled_adapters(weights_, adapters), request.unmerge);
+    plan_ = peft::plan_merge(layout_of(weights_), settled_pipeline(weights_, adapters), request.unmerge);
     for (const peft::MergedTensor& tensor : plan_.tensors) {
       if (tensor.is_changed()) {
         changed_.insert(peft::component_of(tensor.name));

@@ -61,6 +61,7 @@ std::vector<peft::WeightedAdapter> settled(std::vector<peft::WeightedAdapter> ad
     modules.push_back(weight.name.substr(0, weight.name.rfind('.')));
   }
   for (peft::WeightedAdapter& adapter : adapters) {
+    peft::require_low_rank(adapter.adapter, "merged into a TorchScript module");
     peft::align(adapter.adapter, modules);
     peft::settle_start(adapter.adapter, [&](const std::string& module) {
       const auto slot = slots.find(module + ".weight");

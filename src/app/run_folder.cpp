@@ -109,7 +109,8 @@ std::vector<fs::path> run_files(const fs::path& folder) {
   std::vector<std::string> names{kRunFile};
   const std::vector<std::string> of_sinks = metrics::sink_files();
   names.insert(names.end(), of_sinks.begin(), of_sinks.end());
-  names.insert(names.end(), {peft::kAdapterConfigFile, peft::kAdapterWeightsFile, "config.json", "model.safetensors"});
+  names.insert(names.end(), {peft::kAdapterConfigFile, peft::kAdapterWeightsFile, peft::kBottleneckWeightsFile, peft::kHeadConfigFile,
+                             peft::kHeadWeightsFile, "config.json", "model.safetensors"});
   for (const std::string& name : names) {
     if (fs::exists(folder / name)) {
       found.push_back(folder / name);
@@ -120,7 +121,7 @@ std::vector<fs::path> run_files(const fs::path& folder) {
     for (const fs::path& file : own_companion_files(folder)) {
       found.push_back(folder / file);
     }
-  } else if (fs::exists(folder / peft::kAdapterWeightsFile)) {
+  } else if (fs::exists(folder / peft::kAdapterWeightsFile) || fs::exists(folder / peft::kBottleneckWeightsFile)) {
     for (const char* name : {"chat_template.jinja", "additional_chat_templates"}) {
       if (fs::exists(folder / name)) {
         found.push_back(folder / name);
@@ -137,7 +138,8 @@ bool has_result(const fs::path& folder) {
   const auto has = [&folder](const char* weights, const char* config) {
     return fs::exists(folder / weights) && fs::exists(folder / config);
   };
-  return has(peft::kAdapterWeightsFile, peft::kAdapterConfigFile) || has("model.safetensors", "config.json");
+  return has(peft::kAdapterWeightsFile, peft::kAdapterConfigFile) || has(peft::kBottleneckWeightsFile, peft::kAdapterConfigFile) ||
+         has("model.safetensors", "config.json");
 }
 
 [[noreturn]] void fail_other_run(const fs::path& folder, const fs::path& first_file, const Json& run, const RunIdentity& identity) {

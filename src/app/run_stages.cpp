@@ -18,6 +18,7 @@
 #include "app/classifier.h"
 #include "app/inference.h"
 #include "app/model_path.h"
+#include "app/prompt_text.h"
 #include "app/run_batches.h"
 #include "lora/base/error.h"
 #include "lora/base/text.h"
@@ -84,7 +85,7 @@ const Backend& backend_of_run(const RunConfig& config) {
 
 /// Throws config Error where the adapter trains a whole module whose weight would be packed, before that is done.
 void require_trainable_modules(const RunConfig& config) {
-  if (!config.adapter || config.adapter->modules_to_save.empty()) {
+  if (!config.adapter || config.adapter->modules_to_save.empty() || backend_of_run(config).removes_noise) {
     return;
   }
   for (const std::string& module : models::packed_modules(config.model)) {
@@ -140,7 +141,8 @@ std::unique_ptr<RunRows> load_run_rows(const RunConfig& config, const tokenizer:
 /// The run's adapter options with the additions of its task.
 peft::MethodOptions adapter_options(const RunConfig& config, const models::BaseModel& base) {
   const Backend& backend = backend_of_run(config);
-  return backend.adapter_options != nullptr ? backend.adapter_options(config.adapter, base.created) : config.adapter;
+  peft::MethodOptions options = backend.adapter_options != nullptr ? backend.adapter_options(config.adapter, base.created) : config.adapter;
+  return with_prompt_text(std::move(options), config.model);
 }
 
 std::unique_ptr<peft::Method> attach_run_adapter(const RunConfig& config, const models::BaseModel& base, const data::LabelSet* labels) {
@@ -151,8 +153,10 @@ std::unique_ptr<peft::Method> attach_run_adapter(const RunConfig& config, const 
 std::unique_ptr<peft::Method> attach(const RunConfig& config, const models::BaseModel& base, const data::LabelSet* labels) {
   nn::Model& model = *base.model;
   if (!config.adapter) {
-    return labels == nullptr ? peft::attach_full(model, base.config, base.file_names)
-                             : peft::attach_full(model, classifier_config(base.config, *labels), classifier_file_names(base.file_names));
+    const std::optional<std::vector<std::string>>& patterns = config.training.train_parameters;
+    return labels == nullptr ? peft::attach_full(model, base.config, base.file_names, patterns)
+                             : peft::attach_full(model, classifier_config(base.config, *labels), classifier_file_names(base.file_names),
+                                                 patterns);
   }
   if (starts_from_data(config)) {
     // Throws for modules or ranks that its pass cannot start with.
@@ -171,14 +175,20 @@ void try_longest_document(const models::BaseModel& base, const RunRows& rows) {
     }
     const data::Example& longest = dataset->examples[static_cast<size_t>(dataset->longest())];
     const nn::Batch batch = nn::make_token_batch({{&longest.ids(), nullptr, 0}}).to(base.model->device());
-    base.model->body->hidden(nn::evaluation_pass(batch));
+    const nn::Body& body = *base.model->body;
+    body.hidden(nn::evaluation_pass(batch).with_virtual_tokens(body.virtual_tokens()));
   }
+}
+
+std::shared_ptr<const diffusion::NoiseSchedule> schedule_of(const RunConfig& config) {
+  const Backend& backend = backend_of_run(config);
+  return backend.schedule == nullptr ? nullptr : backend.schedule(config.model, config.training.denoising.rescale_betas_zero_snr);
 }
 
 std::unique_ptr<train::Objective> make_objective(const RunConfig& config, const models::BaseModel& base, const RunRows& rows) {
   std::unique_ptr<train::Objective> objective =
       train::objective_entry(config.training.objective)
-          .make({*base.model, rows.train, rows.eval_set(), rows.label_set(), eval_batches(config), config.training});
+          .make({*base.model, rows.train, rows.eval_set(), rows.label_set(), eval_batches(config), config.training, schedule_of(config)});
   const std::vector<std::string> metrics = objective->metric_names();
   const std::string& needed = config.training.metric_for_best_model;
   if (std::find(metrics.begin(), metrics.end(), needed) == metrics.end()) {
@@ -220,14 +230,39 @@ RunParts load_rows_first(const RunConfig& config, std::unique_ptr<tokenizer::Tok
   return {std::move(tokenizer), std::move(prompts), std::move(base), std::move(rows), std::move(method), std::move(objective)};
 }
 
+/// Whether the second run has other rows or base weights: the seed chooses the rows that are held out and draws weights that no file has.
+bool loads_otherwise(const RunConfig& previous, const RunConfig& config, const RunParts& parts) {
+  const bool holds_out = config.data.eval.empty() && config.data.eval_fraction > 0;
+  const bool draws_weights = config.model.from_scratch || !parts.base.created.empty();
+  return config.training.objective != previous.training.objective ||
+         (config.training.seed != previous.training.seed && (holds_out || draws_weights));
+}
+
 }  // namespace
 
 bool starts_from_data(const RunConfig& config) {
   return peft::starts_from_data(config.adapter) && !config.adapter->init_from;
 }
 
+namespace {
+
+/// Names the model by its config.json; a TorchScript module has none.
+void describe_model(const Json& config, peft::BaseReference& reference) {
+  if (!config.is_object()) {
+    return;
+  }
+  reference.model_type = config.value("model_type", "");
+  const auto classes = config.find("architectures");
+  if (classes != config.end() && classes->is_array() && !classes->empty() && classes->front().is_string()) {
+    reference.model_class = classes->front().get<std::string>();
+  }
+}
+
+}  // namespace
+
 peft::BaseReference base_reference(const RunConfig& config, const models::BaseModel& base, const data::LabelSet* labels) {
   peft::BaseReference reference(config.model.name, base.fingerprint, config.allow_other_base);
+  describe_model(labels != nullptr ? classifier_config(base.config, *labels) : base.config, reference);
   reference.labels = labels != nullptr ? data::label_set_json(*labels).dump() : "";
   reference.quantization = base.quantization;
   if (config.model.quantises() && !base.quantization.empty()) {
@@ -238,7 +273,7 @@ peft::BaseReference base_reference(const RunConfig& config, const models::BaseMo
 }
 
 RunParts load_run(const RunConfig& config) {
-  require_model(config.model, "model.path");
+  require_model(config.model, "model.path", config.training.objective);
   require_trainable_modules(config);
   std::unique_ptr<tokenizer::Tokenizer> tokenizer = open_tokenizer(config);
   return backend_of_run(config).is_opened_for_rows ? load_rows_first(config, std::move(tokenizer))
@@ -246,15 +281,21 @@ RunParts load_run(const RunConfig& config) {
 }
 
 void switch_run(const RunConfig& previous, const RunConfig& config, RunParts& parts) {
+  const bool is_loaded_otherwise = loads_otherwise(previous, config, parts);
   parts.method.reset();
+  parts.objective.reset();
+  if (is_loaded_otherwise) {
+    parts = RunParts();
+    parts = load_run(config);
+    return;
+  }
   if (peft::changes_base(previous.adapter)) {
-    parts.objective.reset();
     parts.base = open_run_base(config, backend_of_run(config).is_opened_for_rows ? parts.rows.get() : nullptr);
-    parts.objective = make_objective(config, parts.base, *parts.rows);
   } else {
     nn::remove_adapters(*parts.base.model);
   }
   parts.method = attach(config, parts.base, parts.rows->label_set());
+  parts.objective = make_objective(config, parts.base, *parts.rows);
 }
 
 void attach_initial_ranks(const RunConfig& config, RunParts& parts) {

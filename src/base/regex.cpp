@@ -36,11 +36,11 @@ struct Regex::Impl {
     pcre2_match_context_free_8(context);
   }
 
-  /// The match from the start of `text`, or null. Throws Error when the limits are exceeded.
+  /// The match, or null. Throws Error when the limits are exceeded.
   MatchData match(std::string_view text, uint32_t options) const {
     MatchData data(pcre2_match_data_create_from_pattern_8(code, nullptr), &pcre2_match_data_free_8);
     const int result =
-        pcre2_match_8(code, reinterpret_cast<PCRE2_SPTR8>(text.data()), text.size(), 0, PCRE2_ANCHORED | options, data.get(), context);
+        pcre2_match_8(code, reinterpret_cast<PCRE2_SPTR8>(text.data()), text.size(), 0, options, data.get(), context);
     if (result == PCRE2_ERROR_NOMATCH) {
       data.reset();
     } else if (result < 0) {
@@ -71,7 +71,11 @@ Regex::Regex(const std::string& pattern, const std::string& where, ErrorKind kin
 }
 
 bool Regex::matches_whole(std::string_view text) const {
-  return impl_->match(text, PCRE2_ENDANCHORED) != nullptr;
+  return impl_->match(text, PCRE2_ANCHORED | PCRE2_ENDANCHORED) != nullptr;
+}
+
+bool Regex::found_in(std::string_view text) const {
+  return impl_->match(text, 0) != nullptr;
 }
 
 std::string Regex::replaced(std::string_view text, const std::string& replacement) const {
@@ -96,7 +100,7 @@ std::string Regex::replaced(std::string_view text, const std::string& replacemen
 }
 
 std::string Regex::group_at_start(std::string_view text, const std::string& group) const {
-  const MatchData data = impl_->match(text, 0);
+  const MatchData data = impl_->match(text, PCRE2_ANCHORED);
   if (data == nullptr) {
     return "";
   }

@@ -2,7 +2,12 @@
 #include <array>
 
 #include "config/adapter_entry.h"
+#include "config/bottleneck_section.h"
+#include "config/formula_section.h"
 #include "config/lora_section.h"
+#include "config/p_tuning_section.h"
+#include "config/prefix_section.h"
+#include "config/prompt_section.h"
 #include "config/stored_adapter.h"
 #include "lora/peft/method.h"
 
@@ -11,8 +16,24 @@ namespace lora::config {
 namespace {
 
 /// Every method of peft::peft_types(). A new one is a line here; its functions are in a file of their own.
-constexpr std::array<AdapterEntry, 1> kAdapterEntries{{
+constexpr std::array<AdapterEntry, 17> kAdapterEntries{{
     {peft::kLora, read_lora_section, read_stored_lora, lora_schema},
+    {peft::kPrefixTuning, read_prefix_section, read_stored_prefix, prefix_schema},
+    {peft::kPromptTuning, read_prompt_section, read_stored_prompt, prompt_schema},
+    {peft::kPTuning, read_p_tuning_section, read_stored_p_tuning, p_tuning_schema},
+    {peft::kBottleneck, read_bottleneck_section, read_stored_bottleneck, bottleneck_schema},
+    formula_entry<peft::Ia3Options, peft::kIa3>(),
+    formula_entry<peft::VeraOptions, peft::kVera>(),
+    formula_entry<peft::LohaOptions, peft::kLoha>(),
+    formula_entry<peft::LokrOptions, peft::kLokr>(),
+    formula_entry<peft::OftOptions, peft::kOft>(),
+    formula_entry<peft::BoftOptions, peft::kBoft>(),
+    formula_entry<peft::HraOptions, peft::kHra>(),
+    formula_entry<peft::MissOptions, peft::kMiss>(),
+    formula_entry<peft::RandLoraOptions, peft::kRandLora>(),
+    formula_entry<peft::LnTuningOptions, peft::kLnTuning>(),
+    formula_entry<peft::BitFitOptions, peft::kBitFit>(),
+    formula_entry<peft::TrainableTokensOptions, peft::kTrainableTokens>(),
 }};
 
 /// The method of the config, or null after reporting an unknown one at `at`.

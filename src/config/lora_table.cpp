@@ -5,9 +5,10 @@
 #include "config/eva_table.h"
 #include "config/loftq_field.h"
 #include "config/method_keys.h"
+#include "config/regex_check.h"
 #include "config/schema_check.h"
-#include "lora/base/regex.h"
 #include "lora/base/text.h"
+#include "config/target_fields.h"
 
 namespace lora::config {
 
@@ -15,115 +16,8 @@ namespace {
 
 using peft::LoraInit;
 using peft::LoraOptions;
-using peft::ModuleChoice;
 
 constexpr int64_t kLargestRank = 65536;
-
-/// Reports `pattern` if it is not a valid regular expression.
-void check_regex(const std::string& pattern, const ConfigPlace& at) {
-  try {
-    Regex(pattern, at.path, ErrorKind::kConfig);
-  } catch (const Error& error) {
-    const std::string prefix = "[" + at.path + "] ";
-    const std::string message = error.what();
-    at.add(message.starts_with(prefix) ? message.substr(prefix.size()) : message);
-  }
-}
-
-bool is_all_linear(std::string name) {
-  std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c; });
-  return name == "all-linear";
-}
-
-ModuleChoice choice_of(const Json& value, bool with_all_linear) {
-  ModuleChoice choice;
-  if (value.is_array()) {
-    choice.kind = ModuleChoice::Kind::kList;
-    choice.names = value.get<std::vector<std::string>>();
-  } else if (value.is_string() && with_all_linear && is_all_linear(value.get<std::string>())) {
-    choice.kind = ModuleChoice::Kind::kAllLinear;
-  } else if (value.is_string()) {
-    choice.kind = ModuleChoice::Kind::kRegex;
-    choice.regex = value.get<std::string>();
-  }
-  return choice;
-}
-
-Field<LoraOptions> modules_field(std::string key, ModuleChoice LoraOptions::*member, bool is_target, std::string description) {
-  Rule rule = nullable(any_of({list_of(text(), is_target ? 1 : 0), text()}));
-  rule.expected = is_target
-                      ? "a list of module names, \"all-linear\", a regular expression for whole names, or null for the family's default"
-                      : "a list of module names, a regular expression for whole names, or null";
-  return {std::move(key), std::move(description), rule.schema, nullptr,
-          [rule, member, is_target](const Json& value, LoraOptions& options, const ConfigPlace& at) {
-            if (!accept(rule, value, at)) {
-              return;
-            }
-            options.*member = choice_of(value, is_target);
-            if ((options.*member).kind == ModuleChoice::Kind::kRegex) {
-              check_regex((options.*member).regex, at);
-            } else if (value.is_array() && value.empty()) {
-              options.*member = {};
-            }
-          }};
-}
-
-Field<LoraOptions> layers_field() {
-  const Rule rule = nullable(any_of({integer(0), list_of(integer(0))}));
-  return {"layers_to_transform", "Index or list of indices of the layers to adapt; null: all layers.", rule.schema, nullptr,
-          [rule](const Json& value, LoraOptions& options, const ConfigPlace& at) {
-            if (!accept(rule, value, at)) {
-              return;
-            }
-            options.layers_to_transform.reset();
-            if (value.is_array()) {
-              options.layers_to_transform.emplace();
-              for (const Json& layer : value) {
-                options.layers_to_transform->push_back(from_json<int64_t>(layer));
-              }
-            } else if (!value.is_null()) {
-              options.layers_to_transform = {from_json<int64_t>(value)};
-            }
-          }};
-}
-
-Field<LoraOptions> layers_pattern_field() {
-  const Rule rule = nullable(any_of({any_text(), list_of(text())}));
-  return {"layers_pattern", "Name (or names) of the model's list of layers, which layers_to_transform indexes.", rule.schema, nullptr,
-          [rule](const Json& value, LoraOptions& options, const ConfigPlace& at) {
-            if (!accept(rule, value, at)) {
-              return;
-            }
-            options.layers_pattern.clear();
-            for (const Json& pattern : value.is_array() ? value : Json::array({value})) {
-              if (pattern.is_string() && !pattern.get_ref<const std::string&>().empty()) {
-                options.layers_pattern.push_back(pattern.get<std::string>());
-                check_regex(options.layers_pattern.back(), at);
-              }
-            }
-          }};
-}
-
-/// rank_pattern or alpha_pattern.
-template <typename T>
-Field<LoraOptions> pattern_field(std::string key, std::vector<std::pair<std::string, T>> LoraOptions::*member, const Rule& value_rule,
-                                 std::string description) {
-  Json schema{{"type", {"object", "null"}}, {"additionalProperties", value_rule.schema}};
-  return {std::move(key), std::move(description), schema, Json::object(),
-          [member, value_rule](const Json& value, LoraOptions& options, const ConfigPlace& at) {
-            (options.*member).clear();
-            if (!value.is_object() && !value.is_null()) {
-              at.add("found " + shown(value) + ", expected an object of module names or regular expressions and their values");
-              return;
-            }
-            for (const auto& [pattern, entry] : value.items()) {
-              if (accept(value_rule, entry, at.key(pattern))) {
-                check_regex(pattern, at.key(pattern));
-                (options.*member).emplace_back(pattern, from_json<T>(entry));
-              }
-            }
-          }};
-}
 
 std::vector<int64_t> ids_of(const Json& list) {
   std::vector<int64_t> ids;
@@ -151,16 +45,6 @@ Field<LoraOptions> token_indices_field() {
               for (const auto& [layer, list] : value.items()) {
                 options.trainable_token_indices.push_back({layer, ids_of(list)});
               }
-            }
-          }};
-}
-
-Field<LoraOptions> modules_to_save_field() {
-  const Rule rule = nullable(list_of(text()));
-  return {"modules_to_save", "Modules to train in full and to save with the adapter, by the ends of their names.", rule.schema, nullptr,
-          [rule](const Json& value, LoraOptions& options, const ConfigPlace& at) {
-            if (accept(rule, value, at)) {
-              options.modules_to_save = value.is_null() ? std::vector<std::string>() : value.get<std::vector<std::string>>();
             }
           }};
 }
@@ -200,31 +84,6 @@ Field<LoraOptions> init_field() {
           }};
 }
 
-/// A key of PEFT that is accepted only with PEFT's default or a synonym of it, because adapter_config.json files contain it.
-Field<LoraOptions> reserved_field(const std::string& key, const Json& peft_default, const std::vector<Json>& synonyms = {}) {
-  Json allowed = Json::array({peft_default});
-  for (const Json& synonym : synonyms) {
-    allowed.push_back(synonym);
-  }
-  if (!peft_default.is_null()) {
-    allowed.push_back(nullptr);
-  }
-  return {key,
-          "Not supported yet; only PEFT's default is accepted.",
-          {{"enum", allowed}},
-          peft_default,
-          [key, peft_default, synonyms](const Json& value, LoraOptions&, const ConfigPlace& at) {
-            const bool is_synonym = std::find(synonyms.begin(), synonyms.end(), value) != synonyms.end();
-            if (!value.is_null() && value != peft_default && !is_synonym) {
-              at.add("PEFT's " + key + " is not supported yet: found " + shown(value) + ", only its default " + peft_default.dump() +
-                     " is accepted");
-            }
-          },
-          nullptr,
-          false,
-          true};
-}
-
 void add_modules_and_ranks(Table<LoraOptions>& table) {
   table.fixed("peft_type", {"LORA"}, "Method of the adapter.")
       .value(
@@ -238,21 +97,22 @@ void add_modules_and_ranks(Table<LoraOptions>& table) {
           "lora_dropout", [](auto& o) -> auto& { return o.lora_dropout; }, number({.from = 0, .below = 1}),
           "Dropout rate of the adapter's inputs in training.")
       .example(0.05)
-      .custom(modules_field("target_modules", &LoraOptions::target_modules, true,
+      .custom(modules_field<LoraOptions>("target_modules", &LoraOptions::target_modules, true,
                             "Modules to adapt: names or ends of names, a regular expression for whole names, or all-linear; null: the "
                             "default of the model's family."))
       .example({"q_proj", "v_proj"})
-      .custom(modules_field("exclude_modules", &LoraOptions::exclude_modules, false, "Modules to leave out of target_modules."))
+      .custom(modules_field<LoraOptions>("exclude_modules", &LoraOptions::exclude_modules, false,
+                                         "Modules to leave out of target_modules."))
       .example({"lm_head"})
-      .custom(layers_field())
+      .custom(layers_field<LoraOptions>())
       .example({0, 1})
-      .custom(layers_pattern_field())
+      .custom(layers_pattern_field<LoraOptions>())
       .example("layers")
       .custom(
-          pattern_field<int64_t>("rank_pattern", &LoraOptions::rank_pattern, integer(1, kLargestRank),
+          pattern_field<LoraOptions, int64_t>("rank_pattern", &LoraOptions::rank_pattern, integer(1, kLargestRank),
                                  "Ranks that replace r, by the end of a module's name or a regular expression; the first match counts."))
       .example({{"v_proj", 16}})
-      .custom(pattern_field<double>("alpha_pattern", &LoraOptions::alpha_pattern, number({.above = 0}),
+      .custom(pattern_field<LoraOptions, double>("alpha_pattern", &LoraOptions::alpha_pattern, number({.above = 0}),
                                     "Values that replace lora_alpha, keyed like rank_pattern."))
       .example({{"v_proj", 32}});
 }
@@ -276,7 +136,7 @@ void add_trained_parts(Table<LoraOptions>& table) {
       .custom(loftq_field())
       .only_where_given()
       .example({{"loftq_bits", 4}})
-      .custom(modules_to_save_field())
+      .custom(modules_to_save_field<LoraOptions>())
       .example({"embed_tokens", "lm_head"})
       .custom(token_indices_field())
       .only_where_given()
@@ -320,9 +180,9 @@ const Table<LoraOptions>& lora_table() {
         {"enable_lora", nullptr},  // PEFT before 0.3: LoRA for parts of a fused projection
     };
     for (const auto& [key, peft_default] : others) {
-      table.custom(reserved_field(key, peft_default));
+      table.custom(reserved_field<LoraOptions>(key, peft_default));
     }
-    table.custom(reserved_field("target_parameters", nullptr, {Json::array()}));  // as PEFT writes it for models with experts
+    table.custom(reserved_field<LoraOptions>("target_parameters", nullptr, {Json::array()}));  // as PEFT writes it for models with experts
     add_init_from(table);
     return table;
   }();

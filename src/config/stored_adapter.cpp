@@ -4,6 +4,7 @@
 #include <array>
 #include <system_error>
 
+#include "config/bottleneck_section.h"
 #include "config/rule.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
@@ -93,7 +94,7 @@ void warn_of_start(const Json& config, const ConfigPlace& at) {
 
 }  // namespace
 
-void check_layers(const peft::LoraOptions& options, const ConfigPlace& at) {
+void check_layers(const peft::TargetOptions& options, const ConfigPlace& at) {
   const bool is_string = options.target_modules.kind == peft::ModuleChoice::Kind::kRegex ||
                          options.target_modules.kind == peft::ModuleChoice::Kind::kAllLinear;
   const auto refuse = [&](const char* key) {
@@ -123,7 +124,7 @@ Json read_stored_config(const std::filesystem::path& folder, const ConfigPlace& 
   try {
     Json config = read_json(folder / peft::kAdapterConfigFile, ErrorKind::kModel);
     if (config.is_object()) {
-      return config;
+      return with_library_keys(config);
     }
     at.add("found " + shown(config) + " in its " + peft::kAdapterConfigFile + ", expected an object", ErrorKind::kModel);
   } catch (const Error& error) {
@@ -155,7 +156,8 @@ bool has_peft_type(const Json& config, const std::vector<std::string>& types, co
   for (const std::string& known : types) {
     quoted.push_back('"' + known + '"');
   }
-  at.key("peft_type").add("found " + shown(type) + ", expected " + join(quoted, " or ") + ". This version supports no other method.");
+  const std::string expected = (quoted.size() > 2 ? "one of " : "") + join(quoted, quoted.size() > 2 ? ", " : " or ");
+  at.key("peft_type").add("found " + shown(type) + ", expected " + expected + ". This version supports no other method.");
   return false;
 }
 

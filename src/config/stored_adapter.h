@@ -24,7 +24,7 @@ ConfigPlace stored_place(const std::filesystem::path& folder, const ConfigPlace&
 std::optional<std::filesystem::path> start_of(const Json& section, const Context& context);
 
 /// Checks PEFT's rules for the choice of layers (LoraConfig.__post_init__), and reports violations at `at`.
-void check_layers(const peft::LoraOptions& options, const ConfigPlace& at);
+void check_layers(const peft::TargetOptions& options, const ConfigPlace& at);
 
 /// The config's peft_type; "LORA" if it has none.
 Json peft_type_of(const Json& config);

@@ -1,7 +1,9 @@
 #include "config/training_table.h"
 
+#include "config/denoising_keys.h"
 #include "config/optimizer_field.h"
 #include "config/profile_field.h"
+#include "config/regex_check.h"
 #include "config/schedule_arguments.h"
 #include "lora/base/text.h"
 #include "lora/metrics/sink.h"
@@ -164,8 +166,30 @@ void add_loraplus(Table<TrainOptions>& table) {
       .example(0.01);
 }
 
+Field<TrainOptions> train_parameters_field() {
+  const Rule rule = nullable(list_of(text(), 1));
+  return {"train_parameters",
+          "With adapter null: regular expressions of the names of the tensors to train, each found anywhere in a name; null: all of them.",
+          rule.schema, nullptr,
+          [rule](const Json& value, TrainOptions& options, const ConfigPlace& at) {
+            if (!accept(rule, value, at)) {
+              return;
+            }
+            options.train_parameters.reset();
+            if (value.is_null()) {
+              return;
+            }
+            options.train_parameters = value.get<std::vector<std::string>>();
+            for (size_t i = 0; i < value.size(); ++i) {
+              check_regex((*options.train_parameters)[i], at.item(i));
+            }
+          },
+          [](const TrainOptions& options) { return to_json(options.train_parameters); }};
+}
+
 void add_clipping_and_seed(Table<TrainOptions>& table) {
-  table
+  table.custom(train_parameters_field())
+      .example({"layers\\.(10|11)\\.", "norm"})
       .value(
           "max_grad_norm", [](auto& o) -> auto& { return o.max_grad_norm; }, number({.from = 0}),
           "Largest norm of the gradient, to which larger ones are clipped; 0: no clipping.")
@@ -311,8 +335,9 @@ void add_rest(Table<TrainOptions>& table) {
       .example({{"steps", {3, 6}}})
       .choice(
           "objective", [](auto& o) -> auto& { return o.objective; }, train::kObjectiveKinds,
-          "Training objective: next tokens (causal_lm), one label or value per row (sequence_classification), or with a TorchScript model "
-          "target values (regression) or the loss that the model returns (module_loss).");
+          "Training objective: next tokens (causal_lm), one label or value per row (sequence_classification), with a TorchScript model "
+          "target values (regression) or the loss that the model returns (module_loss), or with a text-to-image pipeline the noise in "
+          "images (denoising).");
 }
 
 }  // namespace
@@ -327,6 +352,7 @@ const Table<TrainOptions>& training_table() {
     add_clipping_and_seed(table);
     add_rhythm(table);
     add_rest(table);
+    add_denoising(table);
     return table;
   }();
   return kTable;

@@ -16,8 +16,6 @@ namespace lora::diffusion {
 
 namespace {
 
-namespace fs = std::filesystem;
-
 constexpr std::string_view kEnd = ".safetensors";
 
 std::vector<std::string> files_in(const fs::path& folder) {
@@ -99,8 +97,8 @@ io::WeightFileNames choose(const ComponentFolder& folder) {
   if (variants.empty()) {
     no_component_weights(folder, files);
   }
-  if (const auto wanted = variants.find(folder.variant); wanted != variants.end()) {
-    return wanted->second;
+  if (const auto requested = variants.find(folder.variant); requested != variants.end()) {
+    return requested->second;
   }
   std::vector<std::string> names;
   for (const auto& [variant, unused] : variants) {

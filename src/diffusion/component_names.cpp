@@ -14,7 +14,8 @@ std::string clip_name(const std::string& stored) {
   if (stored.ends_with("position_ids") || stored == "logit_scale") {
     return "";
   }
-  const bool is_inner = stored.starts_with("embeddings.") || stored.starts_with("encoder.layers.") || stored.starts_with("final_layer_norm.");
+  const bool is_inner =
+      stored.starts_with("embeddings.") || stored.starts_with("encoder.layers.") || stored.starts_with("final_layer_norm.");
   return is_inner ? "text_model." + stored : stored;
 }
 

@@ -124,7 +124,7 @@ std::string in_autoencoder(std::string_view name, int64_t num_levels) {
   return part ? block + *part : std::string(name);
 }
 
-std::string autoencoder_name(std::string_view ldm, int64_t num_levels) {
+std::string current_autoencoder_name(std::string_view ldm, int64_t num_levels) {
   for (const std::string_view side : {std::string_view("encoder."), std::string_view("decoder.")}) {
     if (ldm.starts_with(side)) {
       std::string name = std::string(side) + in_autoencoder(ldm.substr(side.size()), num_levels);
@@ -152,7 +152,8 @@ std::string in_open_clip_layer(std::string_view name) {
 void add_thirds(const std::string& layer, const std::string& stored, bool is_weight, int64_t rows, std::vector<TensorView>& views) {
   int64_t index = 0;
   for (const char* part : {"q_proj", "k_proj", "v_proj"}) {
-    views.push_back({layer + "self_attn." + part + (is_weight ? ".weight" : ".bias"), stored, ViewKind::kRows, index * (rows / 3), rows / 3});
+    const std::string name = layer + "self_attn." + part + (is_weight ? ".weight" : ".bias");
+    views.push_back({name, stored, ViewKind::kRows, index * (rows / 3), rows / 3});
     ++index;
   }
 }
@@ -194,7 +195,7 @@ std::vector<TensorView> autoencoder_views(const std::vector<std::string>& names,
     if (!name.starts_with(prefix)) {
       continue;
     }
-    TensorView view{autoencoder_name(std::string_view(name).substr(prefix.size()), num_levels), name};
+    TensorView view{current_autoencoder_name(std::string_view(name).substr(prefix.size()), num_levels), name};
     const bool is_matrix = view.name.find(".attentions.0.to_") != std::string::npos && view.name.ends_with(".weight");
     view.kind = is_matrix ? ViewKind::kMatrix : ViewKind::kWhole;
     views.push_back(std::move(view));

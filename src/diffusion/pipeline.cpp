@@ -10,8 +10,6 @@
 
 namespace lora::diffusion {
 
-namespace fs = std::filesystem;
-
 namespace {
 
 std::unique_ptr<PipelineLayout> open_layout(const PipelineOptions& options) {
@@ -23,8 +21,8 @@ std::unique_ptr<PipelineLayout> open_layout(const PipelineOptions& options) {
     model_error(options.path.string(), "there is nothing at this path, expected the folder of a pipeline or a .safetensors file");
   }
   if (options.path.extension() != ".safetensors") {
-    model_error(options.path.string(), "found a file of another kind, expected .safetensors, because pickled weights can run code when they "
-                                       "are read. Convert it once, or use a folder in diffusers' layout.");
+    model_error(options.path.string(), "found a file of another kind, expected .safetensors, because pickled weights can run code when "
+                                       "they are read. Convert it once, or use a folder in diffusers' layout.");
   }
   return open_single_file(options);
 }

@@ -12,8 +12,6 @@ namespace lora::diffusion {
 
 namespace {
 
-namespace fs = std::filesystem;
-
 /// diffusers' classes.
 constexpr EnumTable<PipelineFamily, 4> kPipelineClasses{{{{PipelineFamily::kStableDiffusion, "StableDiffusionPipeline"},
                                                           {PipelineFamily::kStableDiffusionXl, "StableDiffusionXLPipeline"},
@@ -25,7 +23,8 @@ class PipelineFolder : public PipelineLayout {
   explicit PipelineFolder(const PipelineOptions& options)
       : folder_(options.path), variant_(options.variant), index_file_((folder_ / "model_index.json").string()) {
     if (!is_file(index_file_)) {
-      model_error(folder_.string(), "has no model_index.json, expected the folder of a pipeline in diffusers' layout or a .safetensors file");
+      model_error(folder_.string(),
+                  "has no model_index.json, expected the folder of a pipeline in diffusers' layout or a .safetensors file");
     }
     index_ = read_json(index_file_, ErrorKind::kModel);
     const JsonReader reader(index_, index_file_, ErrorKind::kModel);

@@ -18,8 +18,6 @@ namespace lora::diffusion {
 
 namespace {
 
-namespace fs = std::filesystem;
-
 constexpr const char* kUnetPrefix = "model.diffusion_model.";
 
 /// Where the tensors of a component are in a single file.
@@ -62,7 +60,8 @@ std::string what_it_seems(const io::Checkpoint& stored) {
   if (holds("joint_blocks.")) {
     return "a Stable Diffusion 3 transformer";
   }
-  return holds("down_blocks.") ? "a component of a pipeline in diffusers' layout" : "tensors of another model (" + io::some_names(names) + ")";
+  return holds("down_blocks.") ? "a component of a pipeline in diffusers' layout"
+                               : "tensors of another model (" + io::some_names(names) + ")";
 }
 
 /// Decides by names and shapes, as diffusers does. Throws model Error for anything that is not one of the models.

@@ -17,26 +17,36 @@ namespace {
 /// A prompt and its completion so far.
 struct PromptState {
   std::vector<int32_t> seen;   ///< prompt and new tokens
-  std::vector<int32_t> fresh;  ///< the tokens of `seen` that the model has not read yet
+  std::vector<int32_t> fresh;  ///< the tokens that the model has not read yet: of `seen`, and at first an adapter's virtual ones
   Completion completion;
   uint64_t key = 0;              ///< for its random numbers
   std::vector<int32_t> eos_ids;  ///< of this prompt
 };
 
-std::vector<PromptState> documents_of(const std::vector<Prompt>& prompts, uint64_t seed) {
+/// What the model reads of a document from its start: an adapter's virtual tokens come first.
+std::vector<int32_t> unread(const std::vector<int32_t>& seen, int64_t virtual_tokens) {
+  std::vector<int32_t> ids;
+  for (int64_t i = 0; i < virtual_tokens; ++i) {
+    ids.push_back(static_cast<int32_t>(nn::virtual_token(i)));
+  }
+  ids.insert(ids.end(), seen.begin(), seen.end());
+  return ids;
+}
+
+std::vector<PromptState> documents_of(const std::vector<Prompt>& prompts, uint64_t seed, int64_t virtual_tokens) {
   static constexpr uint64_t kSampling = 0x5a3b;  // distinguishes this use of the seed
   std::vector<PromptState> documents;
   for (const Prompt& prompt : prompts) {
     const uint64_t key = mix64(mix64(seed, kSampling), static_cast<uint64_t>(prompt.index));
-    documents.push_back({prompt.ids, prompt.ids, {}, key, prompt.eos_ids});
+    documents.push_back({prompt.ids, unread(prompt.ids, virtual_tokens), {}, key, prompt.eos_ids});
   }
   return documents;
 }
 
-std::vector<int64_t> capacities(const std::vector<Prompt>& prompts, int64_t max_new_tokens) {
+std::vector<int64_t> capacities(const std::vector<Prompt>& prompts, int64_t further) {
   std::vector<int64_t> all;
   for (const Prompt& prompt : prompts) {
-    all.push_back(static_cast<int64_t>(prompt.ids.size()) + max_new_tokens - 1);  // the model never reads the last new token
+    all.push_back(static_cast<int64_t>(prompt.ids.size()) + further);
   }
   return all;
 }
@@ -56,8 +66,10 @@ class Run {
       : model_(model),
         options_(options),
         listener_(listener),
-        documents_(documents_of(prompts, options.seed)),
-        cache_(capacities(prompts, options.max_new_tokens), model.body->prefix_length()) {
+        virtual_tokens_(model.body->virtual_tokens()),
+        documents_(documents_of(prompts, options.seed, virtual_tokens_)),
+        // The model never reads the last new token.
+        cache_(capacities(prompts, virtual_tokens_ + options.max_new_tokens - 1), model.body->prefix_length()) {
     for (size_t d = 0; d < prompts.size(); ++d) {
       running_.push_back(d);
     }
@@ -79,9 +91,9 @@ class Run {
  private:
   /// A document whose cached keys are of no use any more is computed again from the start.
   void reread_if_outgrown(PromptState& document, int64_t slot) {
-    if (!model_.body->keeps_keys(cache_.length(slot), static_cast<int64_t>(document.seen.size()))) {
+    if (!model_.body->keeps_keys(cache_.length(slot), virtual_tokens_ + static_cast<int64_t>(document.seen.size()))) {
       cache_.forget(slot);
-      document.fresh = document.seen;
+      document.fresh = unread(document.seen, virtual_tokens_);
     }
   }
 
@@ -139,6 +151,7 @@ class Run {
   nn::Model& model_;
   const GenerationOptions& options_;
   const Listener& listener_;
+  int64_t virtual_tokens_;  ///< before each document
   std::vector<PromptState> documents_;
   nn::KvCache cache_;
   std::vector<size_t> running_;  ///< indices of unfinished documents, ascending

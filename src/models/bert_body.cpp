@@ -57,7 +57,8 @@ std::unique_ptr<nn::Model> make_bert_body(const BertBody& family, const JsonRead
         .feed_forward = std::make_unique<Mlp>(name, mlp, source, options),
         .norms = {.after_attention = norm(name + ".attention.output.LayerNorm"), .after_feed_forward = norm(name + ".output.LayerNorm")},
         .dropouts = {{name + ".attention.output.dropout", dropout}, {name + ".output.dropout", dropout}},
-        .placement = NormPlacement::kOnSum};
+        .placement = NormPlacement::kOnSum,
+        .taps = {".attention.output", ".output"}};
   };
   return make_encoder(body, first, norm, layer, source, options);
 }

@@ -73,17 +73,21 @@ Tensor SummedEmbeddings::positions(const nn::Batch& batch) const {
   if (!positions_skip_pads_) {
     return batch.layout.positions_T;
   }
+  if (virtual_tokens().virtual_tokens() > 0) {  // transformers then has no ids that it could compare with padding's
+    return batch.layout.positions_T + *pad_id_ + 1;
+  }
   const Tensor is_token_T = batch.tokens().ids_T.ne(*pad_id_).to(at::kLong);
   const Tensor before_T = is_token_T.cumsum(0) - is_token_T;  // number of non-padding tokens before each token, over all documents
   const Tensor begins_D = batch.layout.offsets.slice(0, 0, -1).to(at::kLong), lengths_D = batch.layout.offsets.diff().to(at::kLong);
   const Tensor of_others_T = before_T.index_select(0, begins_D).repeat_interleave(lengths_D);
-  return (before_T - of_others_T + 1) * is_token_T + *pad_id_;
+  return (before_T - of_others_T + 1 + batch.layout.prefix_length) * is_token_T + *pad_id_;
 }
 
 void SummedEmbeddings::require_positions(const nn::BatchLayout& layout) const {
   const int64_t most = positions_->num_tokens() - (positions_skip_pads_ ? *pad_id_ + 1 : 0);
-  if (layout.max_document > most) {
-    data_error("model", "a document has more tokens than the model has positions: found " + std::to_string(layout.max_document) +
+  const int64_t longest = layout.prefix_length + layout.max_document;
+  if (longest > most) {
+    data_error("model", "a document has more tokens than the model has positions: found " + std::to_string(longest) +
                             " tokens, expected at most " + std::to_string(most) + " (max_position_embeddings). Lower data.max_length.");
   }
 }

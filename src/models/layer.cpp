@@ -21,19 +21,20 @@ nn::Kept kept_by(const std::unique_ptr<nn::Norm>& norm) {
 
 Layer::Layer(const std::string& name, int64_t hidden_size, LayerParts parts)
     : parts_(std::move(parts)),
-      attention_tap_(name + ".attention_adapters", hidden_size),
-      output_tap_(name + ".output_adapters", hidden_size) {}
+      attention_tap_(name + parts_.taps.attention, hidden_size),
+      output_tap_(name + parts_.taps.feed_forward, hidden_size) {}
 
 Tensor Layer::attend(const Tensor& x_TD, const RopeSet& ropes, const nn::Pass& pass) const {
-  return attention_tap_.forward(parts_.dropouts.attention.forward(parts_.attention->forward(x_TD, ropes, pass), pass), pass);
+  return parts_.dropouts.attention.forward(parts_.attention->forward(x_TD, ropes, pass), pass);
 }
 
 Tensor Layer::feed_forward(const Tensor& x_TD, const nn::Pass& pass) const {
-  return output_tap_.forward(parts_.dropouts.feed_forward.forward(parts_.feed_forward->forward(x_TD, pass), pass), pass);
+  return parts_.dropouts.feed_forward.forward(parts_.feed_forward->forward(x_TD, pass), pass);
 }
 
-Tensor Layer::add(const Tensor& x_TD, const Tensor& block_TD, const nn::Norm* after) const {
-  return parts_.placement == NormPlacement::kOnSum ? normed(x_TD + block_TD, after) : x_TD + normed(block_TD, after);
+nn::BlockOutput Layer::output(const Tensor& x_TD, const Tensor& block_TD, const nn::Norm* after) const {
+  const bool is_on_sum = parts_.placement == NormPlacement::kOnSum;
+  return is_on_sum ? nn::BlockOutput{block_TD, x_TD, after} : nn::BlockOutput{normed(block_TD, after), x_TD};
 }
 
 Tensor Layer::forward(const Tensor& x_TD, const RopeSet& ropes, const nn::Pass& pass) const {
@@ -41,10 +42,11 @@ Tensor Layer::forward(const Tensor& x_TD, const RopeSet& ropes, const nn::Pass& 
     return in_parallel(x_TD, ropes, pass);
   }
   const LayerNorms& norms = parts_.norms;
-  const Tensor attended_TD = add(x_TD, attend(normed(x_TD, norms.before_attention.get()), ropes, pass), norms.after_attention.get());
+  const Tensor block_TD = attend(normed(x_TD, norms.before_attention.get()), ropes, pass);
+  const Tensor attended_TD = attention_tap_.forward(output(x_TD, block_TD, norms.after_attention.get()), pass);
   const auto feed = [this](const Tensor& attended_SD, const nn::Pass& pass) {
     const Tensor block_SD = feed_forward(normed(attended_SD, parts_.norms.before_feed_forward.get()), pass);
-    return add(attended_SD, block_SD, parts_.norms.after_feed_forward.get());
+    return output_tap_.forward(output(attended_SD, block_SD, parts_.norms.after_feed_forward.get()), pass);
   };
   return nn::recomputed(pass.needed(attended_TD), pass.of_needed(), nn::Recompute::kFeedForward, feed);
 }
@@ -59,7 +61,13 @@ Tensor Layer::in_parallel(const Tensor& x_TD, const RopeSet& ropes, const nn::Pa
   };
   const Tensor forwarded_SD =
       nn::recomputed(pass.needed(own_norm == nullptr ? normed_TD : x_TD), rest, nn::Recompute::kFeedForward, feed);
-  return pass.needed(x_TD) + parts_.dropouts.sum.forward(forwarded_SD + attended_SD, rest);
+  const nn::Dropout& dropout = parts_.dropouts.sum;
+  if (attention_tap_.is_plain() && output_tap_.is_plain()) {
+    return pass.needed(x_TD) + dropout.forward(forwarded_SD + attended_SD, rest);
+  }
+  // One block after the other, as in the adapters library's GPT-J. Both draw the dropout of the sum, which is the same one.
+  const Tensor stream_SD = attention_tap_.forward({dropout.forward(attended_SD, rest), pass.needed(x_TD)}, rest);
+  return output_tap_.forward({dropout.forward(forwarded_SD, rest), stream_SD}, rest);
 }
 
 std::vector<nn::Host*> Layer::hosts() const {
@@ -90,11 +98,15 @@ bool Layer::is_trained() const {
 nn::LayerMemory Layer::memory() const {
   const LayerNorms& norms = parts_.norms;
   nn::Kept second = kept_by(norms.before_feed_forward);
+  nn::Kept first = attention_tap_.kept();
   if (parts_.placement == NormPlacement::kParallel) {
-    second.elements = 0;  // its input is also that of attention's norm
+    second.elements = 0;           // its input is also that of attention's norm
+    first += output_tap_.kept();  // it is outside of what is recomputed
+  } else {
+    second += output_tap_.kept();
   }
-  return {.attention = kept_by(norms.before_attention) + kept_by(norms.after_attention) + parts_.attention->kept() + attention_tap_.kept(),
-          .feed_forward = second + kept_by(norms.after_feed_forward) + parts_.feed_forward->kept() + output_tap_.kept(),
+  return {.attention = first + kept_by(norms.before_attention) + kept_by(norms.after_attention) + parts_.attention->kept(),
+          .feed_forward = second + kept_by(norms.after_feed_forward) + parts_.feed_forward->kept(),
           .working = parts_.feed_forward->working(),
           .per_document = attention().kept_per_document()};
 }

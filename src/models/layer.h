@@ -33,6 +33,11 @@ struct LayerDropouts {
   nn::Dropout attention{"", 0.0}, feed_forward{"", 0.0}, sum{"", 0.0};
 };
 
+/// The names of a layer's taps behind its own name: where the adapters library has its modules.
+struct TapNames {
+  std::string attention = ".attention_adapters", feed_forward = ".output_adapters";
+};
+
 /// What a family makes a layer of.
 struct LayerParts {
   std::unique_ptr<AttentionBlock> attention;
@@ -40,6 +45,7 @@ struct LayerParts {
   LayerNorms norms;
   LayerDropouts dropouts = {};
   NormPlacement placement = NormPlacement::kInBranch;
+  TapNames taps = {};
 };
 
 /// One layer of a transformer.
@@ -65,8 +71,8 @@ class Layer {
   Tensor attend(const Tensor& x_TD, const RopeSet& ropes, const nn::Pass& pass) const;
   Tensor feed_forward(const Tensor& x_TD, const nn::Pass& pass) const;
   Tensor in_parallel(const Tensor& x_TD, const RopeSet& ropes, const nn::Pass& pass) const;
-  /// The residual stream after a block.
-  Tensor add(const Tensor& x_TD, const Tensor& block_TD, const nn::Norm* after) const;
+  /// A block's output where it enters the stream x_TD.
+  nn::BlockOutput output(const Tensor& x_TD, const Tensor& block_TD, const nn::Norm* after) const;
 
   LayerParts parts_;
   nn::Tap attention_tap_, output_tap_;

@@ -25,6 +25,7 @@ std::unique_ptr<nn::Model> map_model(const fs::path& folder) {
   const at::NoGradGuard no_grad;
   const at::TensorOptions as_stored = at::TensorOptions(source->stored_dtype()).device(at::kCPU);
   auto model = family.build(reader, renamed, as_stored);
+  model->family = family.model_type;
   if (const std::optional<int64_t> num_labels = stored_labels(*source, layout)) {
     model->documents = family.build_head({model->body->hidden_size(), *num_labels}, reader, renamed, as_stored);
     model->tokens = nullptr;

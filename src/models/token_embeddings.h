@@ -4,6 +4,7 @@
 
 #include "lora/nn/embedding.h"
 #include "lora/nn/pass.h"
+#include "lora/nn/tap.h"
 
 namespace lora::models {
 
@@ -13,10 +14,10 @@ using at::Tensor;
 /// from it.
 class TokenEmbeddings {
  public:
-  /// @param scale rounded to the dtype before it multiplies the rows.
+  /// @param scale rounded to the dtype before it multiplies the rows, except those of virtual tokens.
   TokenEmbeddings(const std::string& name, int64_t vocab_size, int64_t hidden_size, io::WeightSource& source,
                   const at::TensorOptions& options, double scale = 1.0)
-      : table_(name, vocab_size, hidden_size, source, options), scale_(scale) {}
+      : table_(name, vocab_size, hidden_size, source, options), virtual_tokens_(name + ".virtual_tokens", hidden_size, scale) {}
   virtual ~TokenEmbeddings() = default;
 
   /// [T, D].
@@ -25,10 +26,13 @@ class TokenEmbeddings {
   virtual std::vector<nn::Host*> hosts() { return {&table_}; }
   /// The tokens' table, whose weight a tied head shares.
   const nn::Embedding& table() const { return table_; }
+  /// Where a method gives the embeddings of virtual tokens.
+  nn::EmbeddingTap& virtual_tokens() { return virtual_tokens_; }
+  const nn::EmbeddingTap& virtual_tokens() const { return virtual_tokens_; }
 
  private:
   nn::Embedding table_;
-  double scale_;
+  nn::EmbeddingTap virtual_tokens_;
 };
 
 }  // namespace lora::models

@@ -69,7 +69,7 @@ bool Transformer::keeps_keys(int64_t cached, int64_t length) const {
 }
 
 std::vector<nn::Host*> Transformer::taps() {
-  std::vector<nn::Host*> all;
+  std::vector<nn::Host*> all{&embeddings_->virtual_tokens()};
   for (const auto& layer : layers_) {
     const std::vector<nn::Host*> own = layer->taps();
     all.insert(all.end(), own.begin(), own.end());
@@ -92,13 +92,16 @@ nn::PassMemory Transformer::pass_memory(nn::Recompute recompute) const {
     sizes.shared += options_.wide_ropes ? nn::Kept{0, 2 * rope.dim} : nn::Kept{2 * rope.dim, 0};
   }
   std::vector<nn::LayerMemory> layers;
-  bool has_gradient = embeddings_->table().is_trained();
+  bool has_gradient = embeddings_->table().is_trained() || embeddings_->virtual_tokens().is_trained();
   for (const auto& layer : layers_) {
     has_gradient = has_gradient || layer->is_trained();
     layers.push_back(layer->memory());
     layers.back().has_gradient = has_gradient;
   }
-  return nn::pass_memory_of(layers, sizes, recompute);
+  nn::PassMemory memory = nn::pass_memory_of(layers, sizes, recompute);
+  memory.kept_per_document += virtual_tokens() * memory.kept;
+  memory.forward_per_document += virtual_tokens() * memory.forward;
+  return memory;
 }
 
 }  // namespace lora::models

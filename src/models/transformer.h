@@ -51,6 +51,7 @@ class Transformer : public nn::Body {
   at::Device device() const override { return embeddings_->table().matrix()->device(); }
   nn::PassMemory pass_memory(nn::Recompute recompute) const override;
   int64_t prefix_length() const override;
+  int64_t virtual_tokens() const override { return embeddings_->virtual_tokens().virtual_tokens(); }
   /// Not if the document grew beyond the length from which LongRoPE rotates all of its keys differently.
   bool keeps_keys(int64_t cached, int64_t length) const override;
 

@@ -1,13 +1,20 @@
 #include "lora/nn/attachment.h"
 
+#include <ATen/ATen.h>
+
 #include <stdexcept>
 
+#include "lora/nn/norm.h"
 #include "lora/ops/lora_linear.h"
 
 namespace lora::nn {
 
 Tensor ProjectionCall::base() const {
   return ops::linear(x_TI, weight, bias_O);
+}
+
+Tensor BlockOutput::sum() const {
+  return norm == nullptr ? residual_TD + block_TD : norm->forward(residual_TD + block_TD);
 }
 
 Kept Attachment::kept(int64_t) const {
@@ -31,7 +38,7 @@ Tensor Attachment::look_up(const LookupCall&, const Tensor&) const {
   throw std::logic_error("this kind of attachment does not take part in a look-up");
 }
 
-Tensor Attachment::tap(const Tensor&, const Pass&) const {
+Tensor Attachment::tap(const BlockOutput&, const Pass&) const {
   throw std::logic_error("this kind of attachment does not take part in a tap");
 }
 

@@ -6,9 +6,11 @@
 
 namespace lora::nn {
 
-TokenLabels::TokenLabels(Tensor all_T) : labels_T(std::move(all_T)), supervised_S(labels_T.ne(kIgnoreLabel).nonzero().squeeze(1)) {}
-
 namespace {
+
+Tensor labelled(const Tensor& labels) {
+  return labels.ne(kIgnoreLabel).nonzero().squeeze(1);
+}
 
 template <typename Kind, typename Variant>
 const Kind& of_kind(const Variant& variant, const char* expected) {
@@ -37,7 +39,28 @@ std::optional<Tensor> segments_of(const std::vector<DocumentView>& documents, co
   return segments_T;
 }
 
+/// Those that are defined.
+std::vector<Tensor*> tensors_of(LatentImages& images) {
+  std::vector<Tensor*> all{&images.latents_NCHW, &images.log_variance_NCHW,  &images.noise_NCHW,          &images.timesteps_N,
+                           &images.condition.states_NSD, &images.condition.pooled_NP, &images.condition.time_ids_N6};
+  all.erase(std::remove_if(all.begin(), all.end(), [](const Tensor* tensor) { return !tensor->defined(); }), all.end());
+  return all;
+}
+
 }  // namespace
+
+TokenLabels::TokenLabels(Tensor all_T) : TokenLabels(all_T, labelled(all_T)) {}
+
+TokenLabels::TokenLabels(Tensor all_T, Tensor places_S)
+    : labels_T(std::move(all_T)),
+      supervised_S(std::move(places_S)),
+      first_documents_F(at::empty({0}, supervised_S.options())),
+      first_labels_F(first_documents_F) {}
+
+void TokenLabels::set_first_labels(const Tensor& labels_D) {
+  first_documents_F = labelled(labels_D);
+  first_labels_F = labels_D.index_select(0, first_documents_F);
+}
 
 const Tokens& Batch::tokens() const {
   return of_kind<Tokens>(payload, "tokens");
@@ -45,6 +68,10 @@ const Tokens& Batch::tokens() const {
 
 const Features& Batch::features() const {
   return of_kind<Features>(payload, "features");
+}
+
+const LatentImages& Batch::images() const {
+  return of_kind<LatentImages>(payload, "images");
 }
 
 const TokenLabels& Batch::labels() const {
@@ -71,11 +98,14 @@ std::vector<Tensor*> Batch::tensors() {
     if (tokens->segments_T) {
       all.push_back(&*tokens->segments_T);
     }
+  } else if (auto* const images = std::get_if<LatentImages>(&payload)) {
+    const std::vector<Tensor*> own = tensors_of(*images);
+    all.insert(all.end(), own.begin(), own.end());
   } else {
     all.push_back(&std::get<Features>(payload).values);
   }
   if (auto* const labels = std::get_if<TokenLabels>(&targets)) {
-    all.insert(all.end(), {&labels->labels_T, &labels->supervised_S});
+    all.insert(all.end(), {&labels->labels_T, &labels->supervised_S, &labels->first_documents_F, &labels->first_labels_F});
   } else if (auto* const of_documents = std::get_if<DocumentTargets>(&targets)) {
     all.push_back(&of_documents->values);
   }
@@ -123,17 +153,22 @@ Batch make_token_batch(const std::vector<DocumentView>& documents) {
   }
   Batch batch{make_layout(places), {}, {}};
   Tensor ids_T = at::empty({batch.num_tokens()}, at::kLong), labels_T = at::empty({batch.num_tokens()}, at::kLong);
+  const Tensor first_labels_D = at::empty({batch.num_documents()}, at::kLong);
   int64_t* ids = ids_T.data_ptr<int64_t>();
   int64_t* labels = labels_T.data_ptr<int64_t>();
+  int64_t* first_label = first_labels_D.data_ptr<int64_t>();
   for (const DocumentView& document : documents) {
     const size_t length = document.ids->size();
+    *first_label++ = document.labels != nullptr && length > 0 ? document.labels->front() : kIgnoreLabel;
     for (size_t i = 0; i < length; ++i) {
       *ids++ = (*document.ids)[i];
       *labels++ = document.labels != nullptr && i + 1 < length ? (*document.labels)[i + 1] : kIgnoreLabel;
     }
   }
   batch.payload = Tokens{std::move(ids_T), segments_of(documents, batch.layout.host_offsets)};
-  batch.targets = TokenLabels(std::move(labels_T));
+  TokenLabels all(std::move(labels_T));
+  all.set_first_labels(first_labels_D);
+  batch.targets = std::move(all);
   return batch;
 }
 

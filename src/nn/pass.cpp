@@ -5,8 +5,24 @@
 #include "lora/base/random.h"
 #include "lora/nn/kv_cache.h"
 #include "lora/ops/recompute.h"
+#include "nn/prefixed_documents.h"
 
 namespace lora::nn {
+
+namespace {
+
+/// Keys for virtual tokens before each document: of its first token's, so that they depend on nothing else either.
+Tensor keys_after(const Batch& batch, const Tensor& row_keys_T, int64_t count) {
+  static constexpr int64_t kStep = 0x632be59bd9b4e019;  // odd: no two of a document are equal
+  const BatchLayout& layout = batch.layout;
+  const PrefixedDocuments places(layout, count);
+  const Tensor begins_D = layout.offsets.slice(0, 0, -1).to(at::kLong);
+  const Tensor steps_N = at::arange(1, count + 1, row_keys_T.options()) * kStep;
+  const Tensor keys_DN = row_keys_T.index_select(0, begins_D).unsqueeze(1) + steps_N;
+  return places.with_prefixes(keys_DN, row_keys_T);
+}
+
+}  // namespace
 
 Pass evaluation_pass(Batch batch) {
   return Pass(std::move(batch));
@@ -39,6 +55,15 @@ Pass Pass::after_prefix(int64_t length) const {
     after.batch_ = std::move(batch);
   }
   return after;
+}
+
+Pass Pass::with_virtual_tokens(int64_t count) const {
+  Pass longer = *this;
+  if (count > 0) {
+    longer.batch_ = std::make_shared<const Batch>(nn::with_virtual_tokens(*batch_, count));
+    longer.row_keys_T = training() ? keys_after(*batch_, row_keys_T, count) : Tensor();
+  }
+  return longer;
 }
 
 Tensor Pass::needed(const Tensor& x_TD) const {

@@ -21,10 +21,14 @@ PrefixedDocuments::PrefixedDocuments(const ops::DocumentLayout& own, int64_t len
 }
 
 Tensor PrefixedDocuments::with_prefix(const Tensor& prefix_N, const Tensor& x_T) const {
-  std::vector<int64_t> times(static_cast<size_t>(prefix_N.dim()), 1);
+  std::vector<int64_t> times(static_cast<size_t>(prefix_N.dim()) + 1, 1);
   times[0] = documents_;
+  return with_prefixes(prefix_N.unsqueeze(0).repeat(times), x_T);
+}
+
+Tensor PrefixedDocuments::with_prefixes(const Tensor& prefix_DN, const Tensor& x_T) const {
   const Tensor rows = at::empty(sizes_of(x_T), x_T.options());
-  return rows.index_copy_(0, at::cat({places_DN_, own_T_}), at::cat({prefix_N.repeat(times), x_T}));
+  return rows.index_copy_(0, at::cat({places_DN_, own_T_}), at::cat({prefix_DN.flatten(0, 1), x_T}));
 }
 
 Tensor PrefixedDocuments::with_zeros(const Tensor& x_T) const {

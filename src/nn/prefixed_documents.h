@@ -20,8 +20,12 @@ class PrefixedDocuments {
   const ops::DocumentLayout& layout() const { return layout_; }
   /// The rows of `prefix_N` before each document's of `x_T`. Differentiable.
   Tensor with_prefix(const Tensor& prefix_N, const Tensor& x_T) const;
+  /// The same with a prefix of its own for each document: prefix_DN [D, N, …].
+  Tensor with_prefixes(const Tensor& prefix_DN, const Tensor& x_T) const;
   /// N rows of zeros before each document's. Differentiable.
   Tensor with_zeros(const Tensor& x_T) const;
+  /// The places of some of the documents' own rows.
+  Tensor places_of(const Tensor& rows_S) const { return own_T_.index_select(0, rows_S); }
   /// The documents' own rows.
   Tensor own(const Tensor& x) const { return x.index_select(0, own_T_); }
 

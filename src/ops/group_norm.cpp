@@ -15,7 +15,7 @@ using torch::autograd::variable_list;
 /// Pixels that one task sums in float32; their sums are added in float64.
 constexpr int64_t kChunk = 128;
 
-at::ScalarType wide_type(const Tensor& x) {
+at::ScalarType sum_type(const Tensor& x) {
   return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
 }
 
@@ -45,7 +45,7 @@ void for_each_chunk(const Tensor& x_NPC, const Run& run) {
 template <typename W, typename Add>
 std::pair<Tensor, Tensor> sums_of_channels(const Tensor& x_NPC, const Add& add) {
   const int64_t chunks = (x_NPC.size(1) + kChunk - 1) / kChunk, channels = x_NPC.size(2);
-  const Tensor parts = at::zeros({2, x_NPC.size(0), chunks, channels}, x_NPC.options().dtype(wide_type(x_NPC)));
+  const Tensor parts = at::zeros({2, x_NPC.size(0), chunks, channels}, x_NPC.options().dtype(sum_type(x_NPC)));
   W* const sum = parts.data_ptr<W>();
   W* const other = sum + parts.stride(0);
   for_each_chunk(x_NPC, [&](int64_t image, int64_t first, int64_t pixels, int64_t chunk) {
@@ -77,7 +77,7 @@ Moments moments_of(const Tensor& x_NPC, const GroupNormOptions& options) {
   const Tensor within_NG = by_group(sums.second - sums.first * offset_NC, options.groups);
   const Tensor between_NG = by_group((mean_NC - by_channel(mean_NG, channels)).square(), options.groups) * count;
   const Tensor variance_NG = (within_NG + between_NG) / (count * per_group);
-  const at::ScalarType wide = wide_type(x_NPC);
+  const at::ScalarType wide = sum_type(x_NPC);
   return {mean_NG.to(wide), (variance_NG.clamp_min(0) + options.eps).rsqrt().to(wide)};
 }
 
@@ -127,7 +127,7 @@ struct GroupNorm : torch::autograd::Function<GroupNorm> {
       dbias_C = du_NC.sum(0).to(saved[2].scalar_type());
       const double count = static_cast<double>(x_NPC.size(1)) * static_cast<double>(channels / groups);
       const auto mean_of = [&](const Tensor& sums_NC) {
-        return by_channel(by_group(sums_NC * saved[1], groups) / count, channels).to(wide_type(x_NPC));
+        return by_channel(by_group(sums_NC * saved[1], groups) / count, channels).to(sum_type(x_NPC));
       };
       const Tensor du_mean_NC = mean_of(du_NC), dux_mean_NC = mean_of(dux_NC);
       const W *const du_mean = du_mean_NC.template data_ptr<W>(), *const dux_mean = dux_mean_NC.template data_ptr<W>();
@@ -147,13 +147,13 @@ Tensor group_norm(const Tensor& x, const Tensor& weight_C, const Tensor& bias_C,
   if (!x.is_cpu()) {
     return group_norm_reference(x, weight_C, bias_C, options);
   }
-  const at::ScalarType wide = wide_type(x);
+  const at::ScalarType wide = sum_type(x);
   const Tensor x_NPC = x.contiguous().flatten(1, -2);
   return GroupNorm::apply(x_NPC, weight_C.to(wide), bias_C.to(wide), options.groups, options.eps, options.silu).view(x.sizes());
 }
 
 Tensor group_norm_reference(const Tensor& x, const Tensor& weight_C, const Tensor& bias_C, const GroupNormOptions& options) {
-  const at::ScalarType wide = wide_type(x);
+  const at::ScalarType wide = sum_type(x);
   const int64_t channels = x.size(-1);
   const Tensor x_NPGc = x.to(wide).reshape({x.size(0), -1, options.groups, channels / options.groups});
   const Tensor centred = x_NPGc - x_NPGc.mean({1, 3}, /*keepdim=*/true);

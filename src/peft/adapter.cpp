@@ -50,6 +50,8 @@ class AdapterReader {
       modules_[tensor.module].emplace(tensor.role, tensor.tensor);
     } else if (tensor.role == ParameterRole::kTokenRows) {
       add_token_rows(tensor.module, tensor.tensor, adapter);
+    } else if (tensor.role == ParameterRole::kFormula) {
+      faults_["with tensors of another method than LoRA"].push_back(tensor.name);
     } else {
       adapter.updates.emplace_back(HeldTensor{{tensor.name, tensor.tensor}, {}, tensor.of_base});
     }
@@ -191,6 +193,14 @@ Adapter read_lora(const AdapterFolder& folder, const LoraOptions& options) {
   return adapter;
 }
 
+void require_low_rank(const Adapter& adapter, const std::string& what) {
+  const std::vector<FormulaUpdate> formulas = of_kind<FormulaUpdate>(adapter.updates);
+  if (!formulas.empty()) {
+    model_error(adapter.weights_file.string(), "cannot be " + what + ": found an adapter of " + method_name(formulas.front()) +
+                                                   ", expected one of LoRA");
+  }
+}
+
 void require_settled(const Adapter& adapter) {
   if (changes_base(adapter.options.init)) {
     model_error(adapter.weights_file.string(),
@@ -237,7 +247,10 @@ void write_adapter(const fs::path& folder, const Adapter& adapter, const std::st
 void set_inputs_first(Adapter& adapter, bool inputs_first) {
   for (AdapterUpdate& update : adapter.updates) {
     auto* const pair = std::get_if<LowRankUpdate>(&update);
-    if (pair != nullptr && !pair->is_embedding() && pair->kind != PairKind::kConvolution) {
+    if (auto* const formula = std::get_if<FormulaUpdate>(&update)) {
+      formula->is_turned = inputs_first && formula->module != "lm_head";
+    }
+    if (pair != nullptr && !pair->is_embedding() && !pair->is_convolution()) {
       pair->kind = inputs_first && pair->module != "lm_head" ? PairKind::kConv1D : PairKind::kLinear;
     }
   }

@@ -6,20 +6,6 @@ namespace lora::peft {
 
 namespace {
 
-nlohmann::json choice_json(const ModuleChoice& choice) {
-  switch (choice.kind) {
-    case ModuleChoice::Kind::kList:
-      return choice.names;
-    case ModuleChoice::Kind::kRegex:
-      return choice.regex;
-    case ModuleChoice::Kind::kAllLinear:
-      return "all-linear";
-    case ModuleChoice::Kind::kNone:
-      break;
-  }
-  return nullptr;
-}
-
 /// true for most initializations: it no longer matters for a trained adapter, and not every PEFT version knows every one.
 nlohmann::json init_json(LoraInit init) {
   switch (init) {
@@ -108,6 +94,20 @@ void set_with_pattern(const std::vector<LowRankUpdate>& updates, const Value& va
 
 }  // namespace
 
+nlohmann::json choice_json(const ModuleChoice& choice) {
+  switch (choice.kind) {
+    case ModuleChoice::Kind::kList:
+      return choice.names;
+    case ModuleChoice::Kind::kRegex:
+      return choice.regex;
+    case ModuleChoice::Kind::kAllLinear:
+      return "all-linear";
+    case ModuleChoice::Kind::kNone:
+      break;
+  }
+  return nullptr;
+}
+
 nlohmann::json shared_config(const AdapterOptions& options, const char* peft_type, const std::string& base_name) {
   nlohmann::json config{{"task_type", "CAUSAL_LM"}, {"auto_mapping", nullptr}, {"revision", nullptr}};
   for (const auto& [key, value] : options.config.items()) {
@@ -122,6 +122,12 @@ nlohmann::json shared_config(const AdapterOptions& options, const char* peft_typ
   config["base_model_name_or_path"] = base_name;  // a pasted config may name another base
   config["inference_mode"] = true;
   return config;
+}
+
+std::string targeted_config_text(nlohmann::json config, const TargetOptions& options, const ModuleChoice& targets) {
+  config["modules_to_save"] = names_json(options.modules_to_save);
+  config["target_modules"] = choice_json(targets);
+  return config.dump(2, ' ', /*ensure_ascii=*/true) + "\n";
 }
 
 std::string adapter_config_text(const LoraOptions& options, const ModuleChoice& targets, const std::string& base_name) {

@@ -21,4 +21,11 @@ void set_sizes(LoraOptions& options, const std::vector<LowRankUpdate>& updates);
 /// The target modules of the options, or a list of the adapter's modules if the options have none.
 ModuleChoice adapter_targets(const Adapter& adapter);
 
+/// A choice of modules in the form in which it was given.
+nlohmann::json choice_json(const ModuleChoice& choice);
+
+/// The text of adapter_config.json for a method that adapts modules.
+/// @param config shared_config() and what the method adds.
+std::string targeted_config_text(nlohmann::json config, const TargetOptions& options, const ModuleChoice& targets);
+
 }  // namespace lora::peft

@@ -137,7 +137,7 @@ std::vector<RenamedModule> AdapterFolder::align(const std::vector<std::string>& 
 }
 
 fs::path adapter_weights_file(const fs::path& folder) {
-  for (const char* name : {kAdapterWeightsFile, kAdapterPickleFile}) {
+  for (const char* name : {kAdapterWeightsFile, kAdapterPickleFile, kBottleneckWeightsFile, kBottleneckPickleFile}) {
     if (fs::exists(folder / name)) {
       return folder / name;
     }

@@ -194,6 +194,7 @@ double Extraction::relative_error_of_all() const {
 
 Approximation resized(const Adapter& adapter, int64_t rank) {
   const at::NoGradGuard no_grad;
+  require_low_rank(adapter, "resized");
   Approximation result = empty_copy(adapter);
   for (const LowRankUpdate& update : adapter.low_rank()) {
     throw_if_interrupted();
@@ -215,6 +216,7 @@ Adapter with_folded_scales(Adapter adapter) {
 
 Approximation baked(const Adapter& adapter, int64_t rank, const WeightOf& weight_of) {
   const at::NoGradGuard no_grad;
+  require_low_rank(adapter, "baked");
   Approximation result = empty_copy(adapter);
   for (const LowRankUpdate& update : adapter.low_rank()) {
     throw_if_interrupted();

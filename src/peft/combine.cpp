@@ -124,8 +124,8 @@ void check_shapes(const Modules& modules, const Recipe& recipe, Faults& faults) 
     const LowRankUpdate& first = parts.front().update;
     for (const WeightedUpdate& part : parts) {
       const LowRankUpdate& other = part.update;
-      const bool fits = other.is_embedding() == first.is_embedding() && other.kernel == first.kernel &&
-                        other.A_RI.size(1) == first.A_RI.size(1) && other.B_OR.size(0) == first.B_OR.size(0);
+      const bool fits = other.is_embedding() == first.is_embedding() && other.A_RI.size(1) == first.A_RI.size(1) &&
+                        other.B_OR.size(0) == first.B_OR.size(0) && other.kernel == first.kernel;
       if (!fits) {
         faults["modules of different shapes"].insert(module);
       } else if (recipe.form == Form::kFactors && other.rank() != first.rank()) {
@@ -319,6 +319,7 @@ Adapter combine(const std::vector<WeightedAdapter>& adapters, const CombineOptio
   Faults faults;
   for (const WeightedAdapter& adapter : adapters) {
     require_settled(adapter.adapter);
+    require_low_rank(adapter.adapter, "combined");
   }
   const Modules modules = modules_of(adapters, faults);
   check_shapes(modules, recipe, faults);

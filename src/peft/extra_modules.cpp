@@ -131,9 +131,7 @@ class Attacher {
 
   /// @param wrapper of PEFT around the module, in the file.
   void train(nn::BaseWeight& weight, const std::string& wrapper) {
-    const Tensor copy = trained_copy(weight.base());
-    weight.replace(adapter_, copy);
-    result_.trained.push_back({{{weight.parameter().name, copy}, {}, false, wrapper}, weight.parameter().weight_decay});
+    result_.trained.push_back(train_copy(weight, adapter_, wrapper));
   }
 
   void train_tokens() {
@@ -171,7 +169,7 @@ class Attacher {
     require_free(host);
     const nn::BaseWeight& weight = host.weights().front();
     const int64_t vocab_size = weight.shape()[0];
-    require_ids(ids, vocab_size);
+    require_token_ids(ids, vocab_size, kTokens);
     const Tensor rows_ND = trained_copy(weight.base_rows(ids));
     const nn::TokenRows rows(adapter_, at::tensor(ids, at::kLong).to(weight.device()), rows_ND, vocab_size);
     TargetMatch match{"trainable_token_indices", {host.name()}};
@@ -193,18 +191,6 @@ class Attacher {
       config_error(kTokens, "a layer with trained tokens cannot also be " +
                                 std::string(saved_.count(&host) > 0 ? "saved whole" : "adapted") + ": found '" + host.name() + "' among " +
                                 (saved_.count(&host) > 0 ? "modules_to_save" : "the targets") + " too. Remove one of them.");
-    }
-  }
-
-  static void require_ids(std::vector<int64_t> ids, int64_t vocab_size) {
-    std::sort(ids.begin(), ids.end());
-    if (ids.back() >= vocab_size) {
-      config_error(kTokens, "found the token " + std::to_string(ids.back()) + ", expected ids below the vocabulary size, " +
-                                std::to_string(vocab_size));
-    }
-    const auto doubled = std::adjacent_find(ids.begin(), ids.end());
-    if (doubled != ids.end()) {
-      config_error(kTokens, "found the token " + std::to_string(*doubled) + " twice, expected each id once");
     }
   }
 
@@ -233,6 +219,24 @@ class Attacher {
 };
 
 }  // namespace
+
+ExtraModules::Trained train_copy(nn::BaseWeight& weight, const std::string& adapter_name, const std::string& wrapper) {
+  const Tensor copy = trained_copy(weight.base());
+  weight.replace(adapter_name, copy);
+  return {{{weight.parameter().name, copy}, {}, false, wrapper}, weight.parameter().weight_decay};
+}
+
+void require_token_ids(std::vector<int64_t> ids, int64_t vocab_size, const std::string& where) {
+  std::sort(ids.begin(), ids.end());
+  if (ids.back() >= vocab_size) {
+    config_error(where, "found the token " + std::to_string(ids.back()) + ", expected ids below the vocabulary size, " +
+                            std::to_string(vocab_size));
+  }
+  const auto doubled = std::adjacent_find(ids.begin(), ids.end());
+  if (doubled != ids.end()) {
+    config_error(where, "found the token " + std::to_string(*doubled) + " twice, expected each id once");
+  }
+}
 
 ExtraModules attach_extra_modules(const ExtraOptions& options, nn::Model& model, const std::set<std::string>& adapted,
                                   const std::string& adapter_name) {

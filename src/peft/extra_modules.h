@@ -1,4 +1,5 @@
 #pragma once
+#include <cstdint>
 #include <set>
 #include <string>
 #include <vector>
@@ -29,5 +30,12 @@ struct ExtraModules {
 /// @param adapted names of the modules that the method itself adapts.
 ExtraModules attach_extra_modules(const ExtraOptions& options, nn::Model& model, const std::set<std::string>& adapted,
                                   const std::string& adapter_name);
+
+/// Trains a copy of a base weight: a separate tensor, float32 or wider, that replaces the base's while the adapter is in use.
+/// @param wrapper HeldTensor::wrapper.
+ExtraModules::Trained train_copy(nn::BaseWeight& weight, const std::string& adapter_name, const std::string& wrapper);
+
+/// Throws config Error at the key `where` for ids that are duplicate or not in the vocabulary.
+void require_token_ids(std::vector<int64_t> ids, int64_t vocab_size, const std::string& where);
 
 }  // namespace lora::peft

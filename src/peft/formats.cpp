@@ -260,6 +260,7 @@ Written write_foreign_adapter(AdapterFormat format, const fs::path& path, const 
   const FormatEntry& entry = entry_to_write(format, adapter);
   const std::string where = adapter.weights_file.string();
   require_settled(adapter);
+  require_low_rank(adapter, std::string("converted to ") + entry.program);
   Adapter held = adapter;
   Written result;
   const TakenOut taken = take_out(held, entry, base);

@@ -1,6 +1,10 @@
 #include <ATen/ATen.h>
 
+#include "lora/base/counted.h"
+#include "lora/base/error.h"
 #include "lora/base/file.h"
+#include "lora/base/regex.h"
+#include "lora/base/text.h"
 #include "lora/io/dtype_name.h"
 #include "lora/peft/method.h"
 #include "peft/tensor_file.h"
@@ -11,27 +15,30 @@ namespace lora::peft {
 namespace {
 
 const char* const kModelFile = "model.safetensors";
+const char* const kPatterns = "training.train_parameters";
 
 class Full : public Method {
  public:
-  Full(nn::Model& model, Json config, std::map<std::string, std::string> file_names)
-      : config_(std::move(config)), file_names_(std::move(file_names)), parameters_(model.base_parameters()) {
+  Full(nn::Model& model, Json config, std::map<std::string, std::string> file_names,
+       const std::optional<std::vector<std::string>>& patterns)
+      : config_(std::move(config)),
+        file_names_(std::move(file_names)),
+        weights_(model.base_parameters()),
+        is_partial_(patterns.has_value()) {
     config_[config_.contains("torch_dtype") ? "torch_dtype" : "dtype"] = io::dtype_name(model.dtype());
     for (const nn::Host* host : model.hosts()) {
       for (const nn::BaseWeight& weight : host->weights()) {
-        require_unquantised(weight, "adapter", "without an adapter every weight is trained",
+        require_unquantised(weight, "adapter", "without an adapter every weight is trained or written",
                             "Train an adapter, or use the model that was not quantised.");
       }
     }
-    TargetMatch everything{"every base weight", {}};
-    for (const nn::Parameter& parameter : parameters_) {
-      parameter.tensor.set_requires_grad(true);
-      everything.hosts.push_back(parameter.name);
+    choose(patterns ? *patterns : std::vector<std::string>{""});
+    if (!patterns) {
+      matches_.front().entry = "every base weight";
     }
-    matches_.push_back(std::move(everything));
   }
 
-  std::string name() const override { return "full fine-tuning"; }
+  std::string name() const override { return is_partial_ ? "fine-tuning of some weights" : "full fine-tuning"; }
   const std::vector<nn::Parameter>& parameters() const override { return parameters_; }
   const std::vector<TargetMatch>& matches() const override { return matches_; }
   std::string weights_file() const override { return kModelFile; }
@@ -52,9 +59,47 @@ class Full : public Method {
   }
 
  private:
+  /// Trains the weights in whose names one of the patterns is found; the others are frozen.
+  void choose(const std::vector<std::string>& patterns) {
+    std::vector<Regex> expressions;
+    for (const std::string& pattern : patterns) {
+      expressions.emplace_back(pattern, kPatterns, ErrorKind::kConfig);
+      matches_.push_back({pattern, {}});
+    }
+    for (const nn::Parameter& weight : weights_) {
+      bool is_trained = false;
+      for (size_t i = 0; i < expressions.size(); ++i) {
+        if (expressions[i].found_in(weight.name)) {
+          matches_[i].hosts.push_back(weight.name);
+          is_trained = true;
+        }
+      }
+      weight.tensor.set_requires_grad(is_trained);
+      if (is_trained) {
+        parameters_.push_back(weight);
+      }
+    }
+    require_matches();
+  }
+
+  void require_matches() const {
+    constexpr size_t kShown = 4;
+    for (const TargetMatch& match : matches_) {
+      if (match.hosts.empty()) {
+        std::vector<std::string> names;
+        for (const nn::Parameter& weight : weights_) {
+          names.push_back(weight.name);
+        }
+        config_error(kPatterns, "matches no weight: found '" + printable(match.entry) +
+                                    "', expected a regular expression that is found in one of the " +
+                                    counted(static_cast<int64_t>(names.size()), "name") + " " + join(names, ", ", kShown));
+      }
+    }
+  }
+
   std::vector<io::NamedTensor> file_tensors() const {
     std::vector<io::NamedTensor> tensors;
-    for (const nn::Parameter& parameter : parameters_) {
+    for (const nn::Parameter& parameter : weights_) {
       const auto renamed = file_names_.find(parameter.name);
       tensors.push_back({renamed == file_names_.end() ? parameter.name : renamed->second, parameter.tensor.detach()});
     }
@@ -63,14 +108,17 @@ class Full : public Method {
 
   Json config_;
   std::map<std::string, std::string> file_names_;
-  std::vector<nn::Parameter> parameters_;
+  std::vector<nn::Parameter> weights_;     ///< all of the model, which the file has
+  std::vector<nn::Parameter> parameters_;  ///< those that are trained
   std::vector<TargetMatch> matches_;
+  bool is_partial_;
 };
 
 }  // namespace
 
-std::unique_ptr<Method> attach_full(nn::Model& model, const Json& config, std::map<std::string, std::string> file_names) {
-  return std::make_unique<Full>(model, config, std::move(file_names));
+std::unique_ptr<Method> attach_full(nn::Model& model, const Json& config, std::map<std::string, std::string> file_names,
+                                    const std::optional<std::vector<std::string>>& patterns) {
+  return std::make_unique<Full>(model, config, std::move(file_names), patterns);
 }
 
 }  // namespace lora::peft

@@ -5,6 +5,7 @@
 
 #include "lora/base/text.h"
 #include "lora/peft/file_names.h"
+#include "lora/peft/replacement_options.h"
 #include "lora/peft/task.h"
 
 namespace lora::peft {
@@ -26,6 +27,15 @@ constexpr std::array<RolePart, 7> kParts{{{ParameterRole::kLowRankA, "lora_A", "
                                           {ParameterRole::kEmbeddingA, "lora_embedding_A", ""},
                                           {ParameterRole::kEmbeddingB, "lora_embedding_B", ""},
                                           {ParameterRole::kTokenRows, "token_adapter", "trainable_tokens_delta"}}};
+
+/// The tensors of formulas, behind the module's name.
+constexpr std::array<std::string_view, 20> kFormulaParts{
+    "ia3_l",     "vera_lambda_b", "vera_lambda_d", "hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b",  "lokr_w1",         "lokr_w1_a",
+    "lokr_w1_b", "lokr_w2",       "lokr_w2_a",     "lokr_w2_b", "boft_R",    "boft_s",    "miss_block", "randlora_lambda", "randlora_gamma",
+    "hra_u",     "oft_R.weight"};
+/// Those that all modules share: behind "base_model." alone. PEFT repeats RandLoRA's behind each module.
+constexpr std::array<std::string_view, 4> kSharedParts{"vera_A", "vera_B", "randlora_A", "randlora_B"};
+constexpr std::string_view kSharedPrefix = "base_model";
 
 std::string part_text(const RolePart& part) {
   return std::string(part.name) + (part.tensor.empty() ? "" : "." + std::string(part.tensor));
@@ -101,6 +111,31 @@ std::optional<AdapterKey> parse_pair(const Path& path, Path::const_iterator part
   return AdapterKey{joined_path(path.begin(), part), part_text(*end->part), end->part->role};
 }
 
+template <size_t N>
+bool is_in(const std::array<std::string_view, N>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+/// A tensor of a formula, or of the modules together.
+std::optional<AdapterKey> parse_formula(const Path& path) {
+  if (path.size() == 2 && path[0] == kSharedPrefix && is_in(kSharedParts, path[1])) {
+    return AdapterKey{"", path[1], ParameterRole::kFormula};
+  }
+  for (size_t length = 1; length <= 2 && length < path.size(); ++length) {
+    const auto end = path.end() - static_cast<std::ptrdiff_t>(length);
+    const std::string part = joined_path(end, path.end());
+    if (is_in(kFormulaParts, part)) {
+      return AdapterKey{joined_path(path.begin(), end), part, ParameterRole::kFormula};
+    }
+    if (is_in(kSharedParts, part)) {
+      AdapterKey repeated{joined_path(path.begin(), end), part, ParameterRole::kFormula};
+      repeated.is_idle = true;
+      return repeated;
+    }
+  }
+  return std::nullopt;
+}
+
 /// Removes a wrapper's name from the path, with the adapter's name if that follows. Returns whether the wrapper was there.
 bool erase_wrapper(Path& path, const std::string& wrapper, const std::string& adapter = "") {
   const auto found = std::find(path.begin(), path.end(), wrapper);
@@ -132,6 +167,15 @@ std::string tensor_name(const std::string& module, ParameterRole role) {
   return module + "." + part_text(*part);
 }
 
+std::string unwrapped_rows_key(const std::string& key) {
+  const std::string wrapper = ".token_adapter", end = wrapper + ".trainable_tokens_delta";
+  return key.ends_with(end) ? key.substr(0, key.size() - end.size()) + end.substr(wrapper.size()) : key;
+}
+
+std::string shared_key(const std::string& name) {
+  return std::string(kSharedPrefix) + "." + name;
+}
+
 std::string file_key(const std::string& name) {
   return kKeyPrefix + name;
 }
@@ -141,7 +185,7 @@ AdapterKeys::AdapterKeys(const Json& config) : saved_(names_in(config, "modules_
     const auto found = config.find(key);
     return found != config.end() && found->is_string() ? found->get<std::string>() : std::string(fallback);
   };
-  trains_biases_ = value("bias", "none") != "none";
+  trains_biases_ = value("bias", "none") != "none" || value("peft_type", "") == kBitFit;
   const std::string task = value("task_type", "");
   if (task == kSequenceClassification || task == "TOKEN_CLS") {
     saved_.insert(saved_.end(), {"classifier", "score"});
@@ -162,12 +206,22 @@ std::optional<AdapterKey> AdapterKeys::parse(const std::string& key) const {
   if (const auto part = find_in(path); part != path.end()) {
     return parse_pair(path, part);
   }
+  if (std::optional<AdapterKey> key = parse_formula(path)) {
+    return key;
+  }
   return has_prefix ? parse_whole(std::move(path)) : std::nullopt;
 }
 
 /// A tensor of the base or one that replaces it, possibly under the name of one of PEFT's wrappers.
 std::optional<AdapterKey> AdapterKeys::parse_whole(Path path) const {
   AdapterKey key;
+  if (path.size() > 1 && path.back() == "trainable_tokens_delta" && path[path.size() - 2] != "token_adapter") {
+    key.is_idle = path[path.size() - 2] == "base_layer";  // a head that is tied and a target: PEFT wraps it twice
+    if (key.is_idle) {
+      return key;
+    }
+    path.insert(path.end() - 1, "token_adapter");  // TRAINABLE_TOKENS wraps no module
+  }
   if (const auto tokens = std::find(path.begin(), path.end(), "token_adapter"); tokens != path.end()) {
     const std::string what = tokens + 1 == path.end() ? "" : *(tokens + 1);
     if (const RolePart* rows = find_part(*tokens, what)) {
@@ -182,6 +236,7 @@ std::optional<AdapterKey> AdapterKeys::parse_whole(Path path) const {
   const bool is_base_layer = erase_wrapper(path, "base_layer");
   key.is_idle = erase_wrapper(path, "original_module", adapter_name_);
   key.is_copy = erase_wrapper(path, "modules_to_save", adapter_name_);
+  const bool is_norm_copy = erase_wrapper(path, kLnTuningWrapper + 1, adapter_name_);
   const bool is_lora = std::any_of(path.begin(), path.end(), [](const std::string& part) { return part.starts_with("lora_"); });
   if (is_lora || path.size() < 2 || (path.back() != "weight" && path.back() != "bias")) {
     return std::nullopt;
@@ -189,7 +244,7 @@ std::optional<AdapterKey> AdapterKeys::parse_whole(Path path) const {
   key.part = path.back();
   key.module = joined_path(path.begin(), path.end() - 1);
   const bool is_trained_bias = key.part == "bias" && trains_biases_;
-  const bool is_trained = key.is_copy || is_trained_bias || (!is_base_layer && is_saved(key.module));
+  const bool is_trained = key.is_copy || is_norm_copy || is_trained_bias || (!is_base_layer && is_saved(key.module));
   key.of_base = !is_trained || key.is_idle;
   return key;
 }

@@ -18,6 +18,9 @@ using nn::ParameterRole;
 /// The name of a module's tensor with this role, which has a part of its own: not kWhole.
 std::string tensor_name(const std::string& module, ParameterRole role);
 
+/// PEFT's key of a tensor that all modules share.
+std::string shared_key(const std::string& name);
+
 /// PEFT's key of a tensor, from its name.
 std::string file_key(const std::string& name);
 
@@ -33,8 +36,15 @@ struct AdapterKey {
   /// Not used by a forward pass: the base's values of a trained tensor.
   bool is_idle = false;
 
-  std::string name() const { return module + "." + part; }
+  /// Without a module: a tensor that all modules share (VeRA's pair).
+  std::string name() const { return module.empty() ? part : module + "." + part; }
 };
+
+/// The wrapper of LN tuning around a module's trained copy (HeldTensor::wrapper).
+inline constexpr const char* kLnTuningWrapper = ".ln_tuning_layers";
+
+/// The key of token rows as PEFT's TRAINABLE_TOKENS writes it, which wraps no module: without LoRA's "token_adapter".
+std::string unwrapped_rows_key(const std::string& key);
 
 /// Splits keys according to the adapter's config. It understands every spelling that AdapterFolder lists.
 class AdapterKeys {

@@ -4,7 +4,7 @@
 
 namespace lora::peft {
 
-LayerFilter::LayerFilter(const LoraOptions& options) : layers_(options.layers_to_transform) {
+LayerFilter::LayerFilter(const TargetOptions& options) : layers_(options.layers_to_transform) {
   if (!layers_ || layers_->empty()) {
     layers_.reset();
     return;

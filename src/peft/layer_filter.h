@@ -12,7 +12,7 @@ namespace lora::peft {
 /// PEFT's layers_to_transform with layers_pattern: whether a module is in one of the layers, by the first number after the pattern.
 class LayerFilter {
  public:
-  explicit LayerFilter(const LoraOptions& options);
+  explicit LayerFilter(const TargetOptions& options);
 
   /// True for every module if the options name no layers.
   bool accepts(const std::string& module) const;

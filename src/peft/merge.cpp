@@ -207,6 +207,28 @@ class MergePlanner {
     }
   }
 
+  void add_update(const FormulaUpdate& update, const WeightedAdapter& adapter) {
+    if (subtract_ || adapter.weight != 1) {
+      faults_["modules that a formula changes, which can only be merged, with weight 1"].push_back(update.module);
+      return;
+    }
+    MergedTensor* weight = find(weight_of(update.module));
+    if (weight == nullptr || weight->shape.size() != 2) {
+      faults_["tensors that the base does not have"].push_back(weight_of(update.module));
+      return;
+    }
+    const int64_t inputs = weight->shape[update.is_turned ? 0 : 1], outputs = weight->shape[update.is_turned ? 1 : 0];
+    if (const std::string text = misfit(update, inputs, outputs); !text.empty()) {
+      faults_["tensors of another shape than the base's module needs"].push_back(update.module + " " + text);
+    } else if (target(weight->name, weight->shape) != nullptr) {
+      weight->formulas.push_back(update);
+    }
+    MergedTensor* bias = find(update.module + ".bias");
+    if (update.change->changes_bias() && bias != nullptr) {
+      bias->formulas.push_back(update);
+    }
+  }
+
   void report(const std::string& where) const {
     std::vector<std::string> lines;
     for (const auto& [what, names] : faults_) {
@@ -252,6 +274,25 @@ Tensor with_token_rows(const Tensor& rows, const std::vector<HeldTensor>& held, 
   return result;
 }
 
+/// All rows of a weight or bias. Formulas apply before low-rank updates, which other adapters add.
+Tensor changed_by_formulas(const MergedTensor& tensor, const Tensor& from) {
+  Tensor whole = from.to(at::promote_types(from.scalar_type(), at::kFloat));
+  for (const FormulaUpdate& update : tensor.formulas) {
+    if (whole.dim() == 1) {
+      whole = update.change->merged_bias(whole);
+    } else {
+      whole = update.is_turned ? update.change->merged_weight(whole.t()).t() : update.change->merged_weight(whole);
+    }
+  }
+  for (const LowRankUpdate& update : tensor.updates) {
+    whole = merged(update, whole);
+  }
+  for (const Tensor& addend : tensor.addends) {
+    whole = whole + addend;
+  }
+  return whole;
+}
+
 }  // namespace
 
 bool is_base_copy(const HeldTensor& held, const Adapter& adapter) {
@@ -261,8 +302,8 @@ bool is_base_copy(const HeldTensor& held, const Adapter& adapter) {
 }
 
 bool MergedTensor::needs_all_rows() const {
-  return std::any_of(updates.begin(), updates.end(),
-                     [](const LowRankUpdate& update) { return update.is_turned() && update.magnitude_O.has_value(); });
+  const auto extends_over_rows = [](const LowRankUpdate& update) { return update.is_turned() && update.magnitude_O.has_value(); };
+  return !formulas.empty() || std::any_of(updates.begin(), updates.end(), extends_over_rows);
 }
 
 MergePlan plan_merge(const BaseLayout& base, const std::vector<WeightedAdapter>& adapters, bool subtract) {
@@ -278,6 +319,9 @@ MergePlan plan_merge(const BaseLayout& base, const std::vector<WeightedAdapter>&
 Tensor merged_rows(const MergedTensor& tensor, const Tensor& base, int64_t begin, int64_t end) {
   const at::NoGradGuard no_grad;
   const Tensor& from = tensor.replacement.defined() ? tensor.replacement : base;
+  if (!tensor.formulas.empty()) {
+    return changed_by_formulas(tensor, from).slice(0, begin, end);
+  }
   Tensor rows = from.dim() == 0 ? from : with_token_rows(from.slice(0, begin, end), tensor.rows, begin);
   if (tensor.updates.empty() && tensor.addends.empty()) {
     return rows;

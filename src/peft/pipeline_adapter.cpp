@@ -30,7 +30,7 @@ bool needs_settling(const Adapter& adapter) {
 }
 
 /// The adapter of one component.
-ComponentAdapter part_of(const Adapter& adapter, const std::string& component) {
+ComponentAdapter component_part(const Adapter& adapter, const std::string& component) {
   ComponentAdapter part{component, adapter};
   part.adapter.updates.clear();
   list_targets(part.adapter.options);
@@ -127,7 +127,7 @@ Adapter joined(std::vector<ComponentAdapter> parts) {
 std::vector<ComponentAdapter> divided(const Adapter& adapter) {
   std::vector<ComponentAdapter> parts;
   for (const std::string& component : pipeline_components()) {
-    ComponentAdapter part = part_of(adapter, component);
+    ComponentAdapter part = component_part(adapter, component);
     if (!part.adapter.updates.empty()) {
       parts.push_back(std::move(part));
     }

@@ -47,7 +47,7 @@ std::string available(const std::vector<nn::Host*>& hosts) {
 
 class Exclusion {
  public:
-  explicit Exclusion(const LoraOptions& options)
+  explicit Exclusion(const TargetOptions& options)
       : choice_(options.exclude_modules), saved_(options.modules_to_save), of_task_(options.task_modules) {
     if (choice_.kind == ModuleChoice::Kind::kRegex) {
       regex_.emplace(choice_.regex, "adapter.exclude_modules", ErrorKind::kConfig);
@@ -83,26 +83,43 @@ class Exclusion {
   std::optional<Regex> regex_;
 };
 
-/// Throws if LoRA with these options cannot be attached to the host.
-void require_adaptable(const nn::Host* host, const LoraOptions& options) {
-  if (!host->takes_low_rank()) {
-    config_error(kTargets, "LoRA cannot be attached to '" + host->name() + "': found a module of kind " + host->kind() +
-                               ", expected Linear or Embedding");
+/// PEFT starts a convolution's A and B from random numbers only.
+void require_start_of_convolution(const nn::Host& host, LoraInit init) {
+  const bool is_random = init == LoraInit::kDefault || init == LoraInit::kRandom || init == LoraInit::kGaussian;
+  if (!is_random && dynamic_cast<const nn::Conv2d*>(&host) != nullptr) {
+    config_error("adapter.init_lora_weights", "has no meaning for convolutions: found \"" + std::string(kNamedInits.name(init)) +
+                                                  "\" and the convolution '" + host.name() +
+                                                  "' among the targets, expected true, false or \"gaussian\"");
   }
-  if (dynamic_cast<const nn::Embedding*>(host) == nullptr) {
+}
+
+/// Throws if the method cannot be attached to the host.
+using RequireAdaptable = std::function<void(const nn::Host& host)>;
+
+[[noreturn]] void fail_unadaptable(const nn::Host& host, const std::string& method, const std::string& expected) {
+  config_error(kTargets, method + " cannot be attached to '" + host.name() + "': found a module of kind " + host.kind() + ", expected " +
+                             expected);
+}
+
+void require_adaptable_by_lora(const nn::Host& host, const LoraOptions& options) {
+  if (!host.takes_low_rank()) {
+    fail_unadaptable(host, "LoRA", "Linear or Embedding");
+  }
+  require_start_of_convolution(host, options.init);
+  if (dynamic_cast<const nn::Embedding*>(&host) == nullptr) {
     return;
   }
   if (options.lora_bias) {
     config_error("adapter.lora_bias",
-                 "cannot be used with embeddings, as in PEFT: found the target '" + host->name() + "', expected projections");
+                 "cannot be used with embeddings, as in PEFT: found the target '" + host.name() + "', expected projections");
   }
   if (changes_base(options.init)) {
     config_error("adapter.init_lora_weights", "\"pissa\" and \"olora\" start from a part of a projection's weight: found the embedding '" +
-                                                  host->name() + "' among the targets. Remove it, or choose another initialization.");
+                                                  host.name() + "' among the targets. Remove it, or choose another initialization.");
   }
 }
 
-[[noreturn]] void fail_unmatched(const std::string& entry, const std::vector<nn::Host*>& hosts, const LoraOptions& options) {
+[[noreturn]] void fail_unmatched(const std::string& entry, const std::vector<nn::Host*>& hosts, const TargetOptions& options) {
   const std::vector<std::string> parts = last_parts(hosts);
   const bool is_string = options.target_modules.kind == ModuleChoice::Kind::kRegex;
   if (is_string && std::find(parts.begin(), parts.end(), last_part(entry)) != parts.end()) {
@@ -142,11 +159,11 @@ std::vector<std::string> entries_of(const ModuleChoice& choice) {
 }
 
 /// The chosen targets, or the family's default.
-ModuleChoice targets_of(const LoraOptions& options, nn::Model& model) {
+ModuleChoice targets_of(const TargetOptions& options, const std::vector<std::string>& defaults, nn::Model& model) {
   if (options.target_modules.kind != ModuleChoice::Kind::kNone) {
     return options.target_modules;
   }
-  ModuleChoice targets{ModuleChoice::Kind::kList, model.body->default_target_modules(), ""};
+  ModuleChoice targets{ModuleChoice::Kind::kList, defaults, ""};
   if (targets.names.empty()) {
     config_error(kTargets, "this model's family has no default targets: found null, expected some of " + available(model.hosts()));
   }
@@ -156,7 +173,7 @@ ModuleChoice targets_of(const LoraOptions& options, nn::Model& model) {
 /// Decides whether an entry of the choice matches a host.
 class Meaning {
  public:
-  Meaning(const LoraOptions& options, const ModuleChoice& targets, nn::Model& model)
+  Meaning(const TargetOptions& options, const ModuleChoice& targets, nn::Model& model)
       : layers_(options), all_linear_(targets.kind == ModuleChoice::Kind::kAllLinear), head_(model.head()) {
     if (targets.kind == ModuleChoice::Kind::kRegex) {
       regex_.emplace(targets.regex, kTargets, ErrorKind::kConfig);
@@ -210,15 +227,17 @@ void tie_head(const Meaning& meaning, const Exclusion& exclusion, nn::Model& mod
 }
 
 /// Sorts the chosen hosts by kind, in the model's order.
-void sort_in(const std::set<const nn::Host*>& chosen, const std::vector<nn::Host*>& hosts, const LoraOptions& options,
+void sort_in(const std::set<const nn::Host*>& chosen, const std::vector<nn::Host*>& hosts, const RequireAdaptable& require_adaptable,
              ChosenHosts& result) {
   for (nn::Host* host : hosts) {
     if (chosen.count(host) == 0) {
       continue;
     }
-    require_adaptable(host, options);
+    require_adaptable(*host);
     if (auto* embedding = dynamic_cast<nn::Embedding*>(host)) {
       result.embeddings.push_back(embedding);
+    } else if (auto* convolution = dynamic_cast<nn::Conv2d*>(host)) {
+      result.convolutions.push_back(convolution);
     } else {
       result.hosts.push_back(&dynamic_cast<nn::Linear&>(*host));
     }
@@ -226,7 +245,7 @@ void sort_in(const std::set<const nn::Host*>& chosen, const std::vector<nn::Host
 }
 
 /// The hosts that the entries match, without the excluded ones. Records them as matches.
-std::set<const nn::Host*> matched(const Meaning& meaning, const Exclusion& exclusion, const LoraOptions& options,
+std::set<const nn::Host*> matched(const Meaning& meaning, const Exclusion& exclusion, const TargetOptions& options,
                                   const std::vector<nn::Host*>& hosts, bool warns, ChosenHosts& result) {
   std::set<const nn::Host*> chosen;
   const bool is_new = !options.init_from.has_value();  // a saved adapter may have a list for models of several families
@@ -261,6 +280,36 @@ std::set<const nn::Host*> matched(const Meaning& meaning, const Exclusion& exclu
   return chosen;
 }
 
+/// Everything that the options choose. Records targets and matches.
+std::set<const nn::Host*> chosen_by(const TargetOptions& options, const Exclusion& exclusion, nn::Model& model,
+                                    const std::vector<std::string>& default_targets, bool warns, ChosenHosts& result) {
+  result.targets = targets_of(options, default_targets, model);
+  const Meaning meaning(options, result.targets, model);
+  std::set<const nn::Host*> chosen = matched(meaning, exclusion, options, model.hosts(), warns, result);
+  if (options.ensure_weight_tying) {
+    tie_head(meaning, exclusion, model, chosen, result);
+  }
+  if (chosen.empty()) {
+    config_error(kTargets, "leaves no module to adapt: found all matching modules in exclude_modules or modules_to_save");
+  }
+  if (warns) {
+    exclusion.warn_if_idle(model.hosts());
+  }
+  return chosen;
+}
+
+ChosenHosts choose(const TargetOptions& options, nn::Model& model, const std::vector<std::string>& default_targets,
+                   const RequireAdaptable& require_adaptable, bool warns) {
+  const std::vector<nn::Host*> hosts = model.hosts();
+  ChosenHosts result;
+  const Exclusion exclusion(options);
+  sort_in(chosen_by(options, exclusion, model, default_targets, warns, result), hosts, require_adaptable, result);
+  if (result.targets.kind == ModuleChoice::Kind::kAllLinear) {
+    result.targets = {ModuleChoice::Kind::kList, spelt_out(result.hosts, hosts, exclusion), ""};
+  }
+  return result;
+}
+
 }  // namespace
 
 nn::Embedding* input_embeddings(nn::Model& model) {
@@ -273,29 +322,29 @@ nn::Embedding* input_embeddings(nn::Model& model) {
 }
 
 ChosenHosts choose_hosts(const LoraOptions& options, nn::Model& model, bool warns) {
-  const std::vector<nn::Host*> hosts = model.hosts();
-  ChosenHosts result;
-  result.targets = targets_of(options, model);
-  const Exclusion exclusion(options);
-  const Meaning meaning(options, result.targets, model);
-  std::set<const nn::Host*> chosen = matched(meaning, exclusion, options, hosts, warns, result);
-  if (options.ensure_weight_tying) {
-    tie_head(meaning, exclusion, model, chosen, result);
-  }
-  if (chosen.empty()) {
-    config_error(kTargets, "leaves no module to adapt: found all matching modules in exclude_modules or modules_to_save");
-  }
-  sort_in(chosen, hosts, options, result);
-  if (warns) {
-    exclusion.warn_if_idle(hosts);
-  }
-  if (result.targets.kind == ModuleChoice::Kind::kAllLinear) {
-    result.targets = {ModuleChoice::Kind::kList, spelt_out(result.hosts, hosts, exclusion), ""};
-  }
+  const auto require_adaptable = [&options](const nn::Host& host) { require_adaptable_by_lora(host, options); };
+  return choose(options, model, model.body->default_target_modules(), require_adaptable, warns);
+}
+
+ChosenModules choose_modules(const TargetOptions& options, nn::Model& model, const std::vector<std::string>& default_targets, bool warns) {
+  ChosenHosts found;
+  const std::set<const nn::Host*> chosen = chosen_by(options, Exclusion(options), model, default_targets, warns, found);
+  ChosenModules result{model.hosts(), std::move(found.matches), std::move(found.targets)};
+  std::erase_if(result.modules, [&chosen](const nn::Host* host) { return chosen.count(host) == 0; });
   return result;
 }
 
-std::function<bool(const std::string& module)> named_targets(const LoraOptions& options) {
+ChosenHosts choose_projections(const TargetOptions& options, nn::Model& model, const std::string& name,
+                               const std::vector<std::string>& default_targets, bool warns) {
+  const auto require_projection = [&name](const nn::Host& host) {
+    if (dynamic_cast<const nn::Linear*>(&host) == nullptr) {
+      fail_unadaptable(host, name, "Linear");
+    }
+  };
+  return choose(options, model, default_targets, require_projection, warns);
+}
+
+std::function<bool(const std::string& module)> named_targets(const TargetOptions& options) {
   const ModuleChoice& choice = options.target_modules;
   if (choice.kind == ModuleChoice::Kind::kNone || choice.kind == ModuleChoice::Kind::kAllLinear || options.ensure_weight_tying) {
     return [](const std::string&) { return true; };

@@ -11,7 +11,7 @@ namespace lora::peft {
 
 namespace {
 
-constexpr int kBlocks = 4, kLayers = 4, kTransformerBlocks = 10, kTextLayers = 48;
+constexpr int kUnetBlocks = 4, kLayers = 4, kTransformerBlocks = 10, kTextLayers = 48;
 constexpr int kOriginalLayers = 3;  ///< of a block in the original numbering: two, and the one that changes the resolution
 
 /// Parts of modules by diffusers' name and by the original one.
@@ -56,7 +56,7 @@ std::vector<std::string> all_unet_modules() {
   for (const auto& [name, original] : kOutside) {
     modules.emplace_back(name);
   }
-  for (int block = 0; block < kBlocks; ++block) {
+  for (int block = 0; block < kUnetBlocks; ++block) {
     const std::string down = numbered("down_blocks", block), up = numbered("up_blocks", block);
     for (int layer = 0; layer < kLayers; ++layer) {
       for (const std::string& block : {down, up}) {

@@ -51,12 +51,28 @@ std::vector<AdapterTensor> own_tensors(const HeldTensor& held) {
   return {{held.name, module, ParameterRole::kWhole, held.of_base, held.tensor, held.wrapper}};
 }
 
+std::vector<AdapterTensor> own_tensors(const FormulaUpdate& update) {
+  std::vector<AdapterTensor> tensors;
+  for (const io::NamedTensor& part : update.change->tensors()) {
+    tensors.push_back({update.module + "." + part.name, update.module, ParameterRole::kFormula, /*of_base=*/false, part.tensor});
+  }
+  return tensors;
+}
+
+std::string own_module(const FormulaUpdate& update) {
+  return update.module;
+}
+
 std::string own_module(const LowRankUpdate& update) {
   return update.module;
 }
 
 std::string own_module(const HeldTensor& held) {
   return held.module();
+}
+
+void rename_own(FormulaUpdate& update, const std::string& module) {
+  update.module = module;
 }
 
 void rename_own(LowRankUpdate& update, const std::string& module) {
@@ -88,6 +104,7 @@ bool is_of_pair(ParameterRole role) {
       return true;
     case ParameterRole::kWhole:
     case ParameterRole::kTokenRows:
+    case ParameterRole::kFormula:
       break;
   }
   return false;

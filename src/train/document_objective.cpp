@@ -7,7 +7,13 @@
 namespace lora::train {
 
 BatchSize DocumentObjective::size(const MicroBatch& batch) const {
-  return size_of(parts_.train, batch);
+  BatchSize size = size_of(parts_.train, batch);
+  if (model().body->virtual_tokens() > 0) {
+    for (const int64_t index : batch) {
+      size.supervised += parts_.train.examples[index].num_first_supervised();
+    }
+  }
+  return size;
 }
 
 std::string DocumentObjective::describe(const MicroBatch& batch) const {

@@ -26,7 +26,8 @@ std::vector<int64_t> labelled(const std::vector<std::optional<double>>& targets)
   return indices;
 }
 
-Tensor document_logits(const nn::Model& model, const nn::Pass& pass) {
+Tensor document_logits(const nn::Model& model, const nn::Pass& given) {
+  const nn::Pass pass = given.with_virtual_tokens(model.body->virtual_tokens());
   return model.documents->scores(*model.body, pass);
 }
 

@@ -142,8 +142,8 @@ TEST_F(Eval, RefusesInvalidInput) {
   expect(4, rows({"--adapter", other}), "adapter_model.safetensors");
   fs::resize_file(folder_ / "adapter/adapter_model.safetensors", 100);
   expect(4, rows({"--adapter", adapter()}), "adapter_model.safetensors");
-  write_text(folder_ / "adapter/adapter_config.json", R"({"peft_type": "IA3"})");
-  expect(4, rows({"--adapter", adapter()}), "IA3");
+  write_text(folder_ / "adapter/adapter_config.json", R"({"peft_type": "POLY"})");
+  expect(4, rows({"--adapter", adapter()}), "POLY");
 }
 
 }  // namespace

@@ -252,9 +252,9 @@ TEST(Inspect, ErrorsNameWhatWasFound) {
   expect(4, {(scratch / "gqa/adapter").string()}, {"adapter_model.safetensors"});
   fs::resize_file(scratch / "gqa/model/model.safetensors", 1000);
   expect(4, {(scratch / "gqa/model").string()}, {"model.safetensors"});
-  scratch.write("ia3/adapter_config.json", R"({"peft_type": "IA3"})");
-  scratch.write("ia3/adapter_model.safetensors", "");
-  expect(4, {(scratch / "ia3").string()}, {"IA3"});
+  scratch.write("poly/adapter_config.json", R"({"peft_type": "POLY"})");
+  scratch.write("poly/adapter_model.safetensors", "");
+  expect(4, {(scratch / "poly").string()}, {"POLY"});
   expect(4, {(kData / "llama/gqa/adapter").string(), "--diff", (scratch / "folder").string()}, {"folder", "is not an adapter"});
 }
 

@@ -293,11 +293,17 @@ TEST(Adapter, InitFrom) {
 TEST(Adapter, EveryMethodHasASection) {
   const Sandbox sandbox;
   for (const std::string& type : peft::peft_types()) {
-    const peft::MethodOptions options = sandbox.load(with_adapter("{\"peft_type\": \"" + type + "\"}")).adapter;
+    const bool is_prompt = type == peft::kPrefixTuning || type == peft::kPromptTuning || type == peft::kPTuning;
+    const std::string needed = is_prompt                        ? R"(, "num_virtual_tokens": 4)"
+                               : type == peft::kTrainableTokens ? R"(, "token_indices": [4])"
+                                                                : "";
+    const peft::MethodOptions options = sandbox.load(with_adapter("{\"peft_type\": \"" + type + "\"" + needed + "}")).adapter;
     EXPECT_TRUE(options) << type;
   }
-  EXPECT_THAT(sandbox.findings(with_adapter(R"({"peft_type": "IA3"})")),
-              ElementsAre(HasSubstr("[adapter.peft_type] found \"IA3\", expected \"LORA\"")));
+  EXPECT_THAT(sandbox.findings(with_adapter(R"({"peft_type": "TRAINABLE_TOKENS", "layers_to_transform": [0]})")),
+              ElementsAre(HasSubstr("[adapter.token_indices] is missing"), HasSubstr("[adapter.layers_to_transform]")));
+  EXPECT_THAT(sandbox.findings(with_adapter(R"({"peft_type": "POLY"})")),
+              ElementsAre(HasSubstr("[adapter.peft_type] found \"POLY\", expected one of \"LORA\", \"PREFIX_TUNING\"")));
 }
 
 }  // namespace

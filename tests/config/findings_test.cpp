@@ -104,7 +104,7 @@ TEST(Findings, NotInThisVersion) {
       {"training.gradient_checkpointing=some", "…[training.gradient_checkpointing] found \"some\""},
       {"training.report_to=wandb", "…[training.report_to] found \"wandb\", expected one of \"none\", [], [\"none\"]"},
       {"training.objective=dpo", "…[training.objective]"},
-      {"adapter.peft_type=IA3", "…found \"IA3\", expected \"LORA\""},
+      {"adapter.peft_type=POLY", "…found \"POLY\", expected one of \"LORA\", \"PREFIX_TUNING\""},
       {"adapter.init_lora_weights=corda",
        "…found \"corda\", which this version does not support, expected one of true, false, \"gaussian\""},
   });

@@ -32,7 +32,7 @@ TEST(RunConfig, DefaultsAreThoseOfTransformersAndPeft) {
             Json::parse(R"({ "num_train_epochs": 3, "max_steps": -1, "per_device_train_batch_size": 8, "per_device_eval_batch_size": 8,
     "gradient_accumulation_steps": 1, "learning_rate": 5e-05, "lr_scheduler_type": "linear", "lr_scheduler_kwargs": {},
     "warmup_steps": 0, "warmup_ratio": 0, "weight_decay": 0, "optim": "adamw_torch_fused", "optim_state_file": null, "adam_beta1": 0.9, "adam_beta2":
-    0.999, "adam_epsilon": 1e-08, "loraplus_lr_ratio": null, "max_grad_norm": 1, "seed": 42, "logging_steps": 10, "eval_strategy": null, "eval_steps": null, "eval_on_start":
+    0.999, "adam_epsilon": 1e-08, "loraplus_lr_ratio": null, "train_parameters": null, "max_grad_norm": 1, "seed": 42, "logging_steps": 10, "eval_strategy": null, "eval_steps": null, "eval_on_start":
     false, "save_strategy": "steps", "save_steps": 500, "save_total_limit": null, "load_best_model_at_end": false, "metric_for_best_model": "eval_loss",
     "early_stopping_patience": null, "gradient_checkpointing": "off", "report_to": "none", "deterministic": false, "cuda_graphs": false, "profile": null, "objective":
     "causal_lm"})"));
@@ -162,7 +162,7 @@ TEST(RunConfig, SeveralAdaptersAreARunEach) {
   const RunList list = load_runs(sandbox.write("run.json", document.dump()), {"adapter.1.lora_alpha=3"});
   ASSERT_EQ(list.runs.size(), 2u);
   const RunConfig& small = list.runs[0];
-  EXPECT_EQ(small.adapter_name, "small");
+  EXPECT_EQ(small.name, "small");
   EXPECT_EQ(small.output_dir, sandbox.folder() / "out/small");
   EXPECT_EQ(small.adapter.as<peft::LoraOptions>()->r, 4);
   EXPECT_EQ(small.training.learning_rate, 0.01);
@@ -236,10 +236,11 @@ TEST(RunConfig, CommittedConfigsParseAndResolvedMeansTheSame) {
     EXPECT_EQ(again.model.tokenizer, run.model.tokenizer);
     EXPECT_EQ(again.output_dir, run.output_dir);
     ASSERT_EQ(bool(again.adapter), bool(run.adapter));
-    if (run.adapter) {
-      EXPECT_EQ(again.adapter.as<peft::LoraOptions>()->target_modules.names, run.adapter.as<peft::LoraOptions>()->target_modules.names);
-      EXPECT_EQ(again.adapter.as<peft::LoraOptions>()->rank_pattern, run.adapter.as<peft::LoraOptions>()->rank_pattern);
-      EXPECT_EQ(again.adapter.as<peft::LoraOptions>()->lora_alpha, run.adapter.as<peft::LoraOptions>()->lora_alpha);
+    if (const auto* const lora = run.adapter.as<peft::LoraOptions>()) {
+      ASSERT_NE(again.adapter.as<peft::LoraOptions>(), nullptr);
+      EXPECT_EQ(again.adapter.as<peft::LoraOptions>()->target_modules.names, lora->target_modules.names);
+      EXPECT_EQ(again.adapter.as<peft::LoraOptions>()->rank_pattern, lora->rank_pattern);
+      EXPECT_EQ(again.adapter.as<peft::LoraOptions>()->lora_alpha, lora->lora_alpha);
     }
     EXPECT_EQ(again.training.warmup_ratio, run.training.warmup_ratio);
     EXPECT_EQ(again.training.schedule.num_decay_steps, run.training.schedule.num_decay_steps);
@@ -317,6 +318,9 @@ TEST(RunConfig, ColumnsAreTheFieldsOfTheFormats) {
     if (entry.value == data::RowFormat::kFeatures) {
       document["model"]["path"] = "./m.pt";
       document["training"]["objective"] = "regression";
+    }
+    if (data::facts_of(entry.value).content == data::RowContent::kImages) {
+      document["training"]["objective"] = "denoising";
     }
     for (const auto* names : {&format.required, &format.optional}) {
       for (const std::string& field : *names) {

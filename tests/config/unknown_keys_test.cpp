@@ -45,7 +45,11 @@ void collect(const Json& schema, const std::string& path, std::vector<std::strin
 TEST(Findings, EveryPeerKeyNamesOneOfOurs) {
   std::vector<std::string> paths;
   std::vector<std::string> keys;
-  collect(run_config_schema(), "", paths, keys);
+  Json schema = run_config_schema();
+  // Peers mean LoRA; a key of another method ("dropout") is known only in that method's section.
+  Json& methods = schema["properties"]["adapter"]["anyOf"];
+  methods = Json::array({methods[0]});
+  collect(schema, "", paths, keys);
   std::vector<std::string> seen;
   for (const PeerKey& peer : peer_keys()) {
     EXPECT_THAT(keys, ::testing::Not(::testing::Contains(std::string(peer.name)))) << "is a key of ours";

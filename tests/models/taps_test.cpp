@@ -19,7 +19,7 @@ namespace {
 struct Factor : nn::Attachment {
   Factor(std::string adapter, double factor) : Attachment(std::move(adapter)), factor(test::trained(at::full({1}, factor, at::kFloat))) {}
 
-  at::Tensor tap(const at::Tensor& x_TD, const nn::Pass&) const override { return x_TD * factor; }
+  at::Tensor tap(const nn::BlockOutput& output, const nn::Pass&) const override { return output.block_TD * factor; }
   std::vector<at::Tensor> tensors() const override { return {factor}; }
   nn::Kept kept(int64_t out_features) const override { return {out_features, 0}; }
 
@@ -50,10 +50,11 @@ TEST(Taps, StandAfterEachBlockAndInAttention) {
       EXPECT_NE(host, place);  // target_modules does not see it
     }
   }
-  ASSERT_EQ(names.size(), 9U);
-  EXPECT_EQ(names[3], "model.layers.1.self_attn");
-  EXPECT_EQ(names[4], "model.layers.1.attention_adapters");
-  EXPECT_EQ(names[5], "model.layers.1.output_adapters");
+  ASSERT_EQ(names.size(), 10U);
+  EXPECT_EQ(names[0], "model.embed_tokens.virtual_tokens");
+  EXPECT_EQ(names[4], "model.layers.1.self_attn");
+  EXPECT_EQ(names[5], "model.layers.1.attention_adapters");
+  EXPECT_EQ(names[6], "model.layers.1.output_adapters");
 }
 
 TEST(Taps, AModuleTakesPartWhileItsAdapterIsInUse) {

@@ -1,4 +1,6 @@
 #pragma once
+#include <ATen/core/grad_mode.h>
+
 #include <filesystem>
 #include <memory>
 #include <stdexcept>
@@ -9,6 +11,7 @@
 #include "lora/models/base_model.h"
 #include "lora/peft/adapter.h"
 #include "lora/peft/method.h"
+#include "support/batches.h"
 
 namespace lora::test {
 
@@ -30,8 +33,14 @@ inline peft::LoraOptions small_lora(std::vector<std::string> targets) {
   return options;
 }
 
-inline std::unique_ptr<peft::Method> attach(const peft::LoraOptions& options, const models::BaseModel& base) {
+inline std::unique_ptr<peft::Method> attach(const peft::MethodOptions& options, const models::BaseModel& base) {
   return peft::attach_adapter(options, *base.model, "base", 1);
+}
+
+/// What the model gives for two documents.
+inline at::Tensor hidden_of(const nn::Model& model) {
+  const at::NoGradGuard no_grad;
+  return model.body->hidden(nn::evaluation_pass(batch_of(documents_of({9, 4}, 48))));
 }
 
 /// One of an adapter's low-rank updates.

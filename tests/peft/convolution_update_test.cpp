@@ -31,7 +31,7 @@ LowRankUpdate convolution(const std::string& module, uint64_t seed, double alpha
   return update;
 }
 
-Adapter single_update(const LowRankUpdate& update) {
+Adapter adapter_with(const LowRankUpdate& update) {
   Adapter adapter;
   adapter.updates = {update};
   return adapter;
@@ -72,7 +72,7 @@ TEST(ConvolutionUpdate, IsTheConvolutionOfBothPartsAfterEachOther) {
 TEST(ConvolutionUpdate, IsMergedResizedCombinedAndRefused) {
   const LowRankUpdate first = convolution("conv1", 1), second = convolution("conv1", 5, 1);
   const BaseLayout base{{{"conv1.weight", {kOutputs, kInputs, 3, 3}}}};
-  const std::vector<WeightedAdapter> adapters{{single_update(first), 0.5, "first"}, {single_update(second), -1, "second"}};
+  const std::vector<WeightedAdapter> adapters{{adapter_with(first), 0.5, "first"}, {adapter_with(second), -1, "second"}};
   const MergePlan plan = plan_merge(base, adapters, /*subtract=*/false);
   const at::Tensor weight = normal({kOutputs, kInputs, 3, 3}, 3, at::kFloat);
   const at::Tensor sum = delta(first) * 0.5 - delta(second);
@@ -90,17 +90,17 @@ TEST(ConvolutionUpdate, IsMergedResizedCombinedAndRefused) {
     const Adapter combined = combine(adapters, options);
     expect_close(delta(test::pair_of(combined)), sum, 1e-5, method);
   }
-  const Approximation larger = resized(single_update(first), 3);
+  const Approximation larger = resized(adapter_with(first), 3);
   expect_close(delta(test::pair_of(larger.adapter)), delta(first), 1e-6);
-  const Approximation smaller = resized(single_update(first), 1);
+  const Approximation smaller = resized(adapter_with(first), 1);
   EXPECT_EQ(weight_shape(test::pair_of(smaller.adapter)), weight_shape(first));
   EXPECT_NEAR(smaller.relative_error(), relative_difference(first, test::pair_of(smaller.adapter)), 1e-6);
   EXPECT_NEAR(figures_of(first).norm_update, delta(first).norm().item<double>(), 1e-5);
   LowRankUpdate dora = first;
   dora.magnitude_O = normal({kOutputs}, 4, at::kFloat).abs();
-  const Approximation plain = baked(single_update(dora), kOutputs, [&](const std::string&) { return weight; });
+  const Approximation plain = baked(adapter_with(dora), kOutputs, [&](const std::string&) { return weight; });
   expect_close(weight + delta(test::pair_of(plain.adapter)), merged(dora, weight), 1e-5);
-  const Adapter folded = with_folded_scales(single_update(first));
+  const Adapter folded = with_folded_scales(adapter_with(first));
   EXPECT_EQ(test::pair_of(folded).alpha, kRank);
   expect_close(delta(test::pair_of(folded)), delta(first), 1e-6);
 
@@ -108,7 +108,7 @@ TEST(ConvolutionUpdate, IsMergedResizedCombinedAndRefused) {
   const test::TemporaryFolder folder;
   for (const AdapterFormat format : {AdapterFormat::kMlx, AdapterFormat::kKohya, AdapterFormat::kVllm}) {
     expect_error(ErrorKind::kModel, {"convolutions", "conv1"},
-                 [&] { write_foreign_adapter(format, folder / "x", single_update(first), {}, {}); });
+                 [&] { write_foreign_adapter(format, folder / "x", adapter_with(first), {}, {}); });
   }
 }
 

@@ -2,6 +2,8 @@
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "adapters.h"
 #include "lora/base/file.h"
 #include "lora/io/tensors.h"
@@ -75,6 +77,41 @@ TEST(Full, ConfigNamesTheDtypeOfTheWeights) {
   Json modern = written(Json{{"torch_dtype", "auto"}});
   EXPECT_EQ(modern["torch_dtype"], "float32");
   EXPECT_EQ(modern["num_hidden_layers"], 3);
+}
+
+TEST(Full, PatternsChooseWhatIsTrained) {
+  const models::BaseModel base = tiny_llama();
+  const std::vector<std::string> patterns{"layers\\.1\\.mlp", "^lm_head"};
+  const auto method = attach_full(*base.model, base.config, {}, patterns);
+  std::vector<std::string> names;
+  for (const nn::Parameter& parameter : method->parameters()) {
+    names.push_back(parameter.name);
+  }
+  EXPECT_EQ(names, (std::vector<std::string>{"model.layers.1.mlp.gate_proj.weight", "model.layers.1.mlp.up_proj.weight",
+                                             "model.layers.1.mlp.down_proj.weight", "lm_head.weight"}));
+  EXPECT_EQ(method->name(), "fine-tuning of some weights");
+  ASSERT_EQ(method->matches().size(), 2U);
+  EXPECT_EQ(method->matches()[0].entry, patterns[0]);
+  EXPECT_EQ(method->matches()[0].hosts.size(), 3U);
+  for (const nn::Parameter& parameter : base.model->base_parameters()) {
+    const bool is_chosen = std::find(names.begin(), names.end(), parameter.name) != names.end();
+    EXPECT_EQ(parameter.tensor.requires_grad(), is_chosen) << parameter.name;
+  }
+  // The file has every weight.
+  const TemporaryFolder folder;
+  method->save(folder.path());
+  EXPECT_EQ(io::SafetensorsFile(folder / "model.safetensors").names().size(), 3U * 9 + 3);
+  const models::BaseModel fresh = tiny_llama(Json::object(), 9);
+  attach_full(*fresh.model, fresh.config, {}, patterns)->load(folder.path());
+  expect_equal(fresh.model->base_parameters().front().tensor, base.model->base_parameters().front().tensor);
+  // Nothing below the lowest trained layer is kept for backward.
+  const models::BaseModel whole = tiny_llama();
+  attach_full(*whole.model, whole.config);
+  const auto kept = [](const models::BaseModel& model) { return model.model->body->pass_memory(nn::Recompute::kNothing).kept; };
+  EXPECT_LT(kept(base), kept(whole));
+
+  expect_error(ErrorKind::kConfig, {"training.train_parameters", "found 'q_porj'", "30 names", "model.embed_tokens.weight"},
+               [&] { attach_full(*base.model, base.config, {}, std::vector<std::string>{"lm_head", "q_porj"}); });
 }
 
 TEST(Full, ErrorsLeaveNoFiles) {

@@ -3,6 +3,7 @@
 #include <ATen/core/grad_mode.h>
 #include <gmock/gmock.h>
 
+#include "adapters.h"
 #include "lora/base/file.h"
 #include "lora/io/tensors.h"
 #include "lora/models/base_model.h"
@@ -10,7 +11,6 @@
 #include "lora/peft/base_reference.h"
 #include "lora/peft/method.h"
 #include "support/adapted_hosts.h"
-#include "support/batches.h"
 #include "support/expect_error.h"
 #include "support/paths.h"
 #include "support/temporary_folder.h"
@@ -58,12 +58,6 @@ at::Tensor product(const nn::LowRank& pair) {
   return pair.scale * pair.B_OR.detach().matmul(pair.A_RI.detach());
 }
 
-at::Tensor hidden_of(const nn::Model& model) {
-  const at::NoGradGuard no_grad;
-  const nn::Batch batch = test::batch_of(test::documents_of({9, 4}, 48));
-  return model.body->hidden(nn::evaluation_pass(batch));
-}
-
 void take_steps(const Method& method) {
   const at::NoGradGuard no_grad;
   uint64_t seed = 0;
@@ -97,10 +91,10 @@ TEST(LoftqStart, IsTheBestApproximationOfTheTrueError) {
 
 TEST(LoftqStart, ComesNearerToThePlainModel) {
   const models::BaseModel plain = load(std::nullopt), packed = load(nf4());
-  const at::Tensor expected = hidden_of(*plain.model);
-  const double before = (hidden_of(*packed.model) - expected).norm().item<double>();
+  const at::Tensor expected = test::hidden_of(*plain.model);
+  const double before = (test::hidden_of(*packed.model) - expected).norm().item<double>();
   const auto method = attach_adapter(with_start(LoraInit::kLoftq, 16, 16), *packed.model, reference_of(packed), 1);
-  EXPECT_LT((hidden_of(*packed.model) - expected).norm().item<double>(), 0.8 * before);
+  EXPECT_LT((test::hidden_of(*packed.model) - expected).norm().item<double>(), 0.8 * before);
 }
 
 TEST(LoftqStart, OfAPlainProjectionIsZero) {
@@ -129,7 +123,7 @@ TEST(LoftqStart, IsSavedAsAnAdapterOfTheQuantisedBase) {
   LoraOptions continued = with_start(LoraInit::kDefault);
   continued.init_from = folder.path();
   const auto method = attach_adapter(continued, *again.model, reference_of(again), 1);
-  EXPECT_TRUE(at::equal(hidden_of(*again.model), hidden_of(*base.model)));
+  EXPECT_TRUE(at::equal(test::hidden_of(*again.model), test::hidden_of(*base.model)));
   const TemporaryFolder second;
   method->save(second.path());
   EXPECT_TRUE(corrects_quantization(AdapterFolder(second.path()).metadata())) << "it still does";
@@ -147,11 +141,11 @@ TEST(StartFromAPackedWeight, LeavesTheModelUnchangedAndIsPortable) {
   for (const LoraInit init : {LoraInit::kPissa, LoraInit::kOlora}) {
     const TemporaryFolder folder;
     const models::BaseModel base = load(nf4());
-    const at::Tensor before = hidden_of(*base.model);
+    const at::Tensor before = test::hidden_of(*base.model);
     const auto method = attach_adapter(with_start(init), *base.model, reference_of(base), 1);
-    test::expect_close(hidden_of(*base.model), before, 1e-5);
+    test::expect_close(test::hidden_of(*base.model), before, 1e-5);
     take_steps(*method);
-    const at::Tensor trained = hidden_of(*base.model);
+    const at::Tensor trained = test::hidden_of(*base.model);
     EXPECT_GT((trained - before).abs().max().item<double>(), 1e-2);
     method->save(folder.path());
 
@@ -159,13 +153,13 @@ TEST(StartFromAPackedWeight, LeavesTheModelUnchangedAndIsPortable) {
     LoraOptions portable = with_start(LoraInit::kDefault, 8, 24);
     portable.init_from = folder.path();
     const auto loaded = attach_adapter(portable, *again.model, reference_of(again), 1);
-    test::expect_close(hidden_of(*again.model), trained, 1e-5);
+    test::expect_close(test::hidden_of(*again.model), trained, 1e-5);
 
     // A checkpoint of the run itself.
     const models::BaseModel resumed = load(nf4());
     const auto own = attach_adapter(with_start(init), *resumed.model, reference_of(resumed), 1);
     own->load(folder.path());
-    EXPECT_TRUE(at::equal(hidden_of(*resumed.model), trained));
+    EXPECT_TRUE(at::equal(test::hidden_of(*resumed.model), trained));
   }
 }
 

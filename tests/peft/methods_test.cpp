@@ -33,7 +33,9 @@ TEST(Methods, TheOptionsChooseTheMethod) {
   EXPECT_EQ(options.as<LoraOptions>()->r, 4);
   EXPECT_STREQ(method_entry(options).peft_type, "LORA");
   EXPECT_TRUE(changes_base(options));
-  EXPECT_THAT(peft_types(), testing::ElementsAre("LORA"));
+  EXPECT_THAT(peft_types(), testing::ElementsAre("LORA", "PREFIX_TUNING", "PROMPT_TUNING", "P_TUNING", "BOTTLENECK", "IA3", "VERA", "LOHA",
+                                                 "LOKR", "OFT", "BOFT", "HRA", "MISS", "RANDLORA", "LN_TUNING",
+                                                 "BITFIT", "TRAINABLE_TOKENS"));
 }
 
 /// Every part of an adapter on a model: the parameters that training updates are the tensors that a program without the model reads.

@@ -156,7 +156,7 @@ LowRankUpdate linear(const std::string& module, int64_t inputs = 4, int64_t outp
   return update;
 }
 
-Adapter adapter_with(std::vector<std::string> modules) {
+Adapter pipeline_adapter_of(std::vector<std::string> modules) {
   Adapter adapter;
   adapter.weights_file = "file";
   for (const std::string& module : modules) {
@@ -238,14 +238,14 @@ TEST(PipelineFiles, WithWhatIsNotUnderstoodAreRefused) {
     expect_error(ErrorKind::kModel, parts, [&] { write_foreign_adapter(format, folder / "out", adapter, {}, {}); });
     EXPECT_FALSE(fs::exists(folder / "out"));
   };
-  refuses(AdapterFormat::kKohya, adapter_with({"unet.mid_block.resnets.0.conv1"}), {"do not tell", "--model"});
-  refuses(AdapterFormat::kKohya, adapter_with({"unet.add_embedding.linear_1", "unet.down_blocks.1.resnets.2.conv1"}),
+  refuses(AdapterFormat::kKohya, pipeline_adapter_of({"unet.mid_block.resnets.0.conv1"}), {"do not tell", "--model"});
+  refuses(AdapterFormat::kKohya, pipeline_adapter_of({"unet.add_embedding.linear_1", "unet.down_blocks.1.resnets.2.conv1"}),
           {"SDXL's UNet does not have", "down_blocks.1.resnets.2.conv1"});
-  refuses(AdapterFormat::kKohya, adapter_with({"unet.down_blocks.0.attentions.0.proj_in", "unet.class_embedding.linear_1"}),
+  refuses(AdapterFormat::kKohya, pipeline_adapter_of({"unet.down_blocks.0.attentions.0.proj_in", "unet.class_embedding.linear_1"}),
           {"kohya's format", "unet.class_embedding.linear_1", "--drop-unsupported"});
-  refuses(AdapterFormat::kGguf, adapter_with({"unet.conv_in"}), {"GGUF", "language models", "text-to-image pipeline", "diffusers"});
-  refuses(AdapterFormat::kDiffusers, adapter_with({"model.layers.0.mlp.up_proj"}), {"diffusers", "text-to-image pipelines", "mlx"});
-  Adapter mixed = adapter_with({"unet.conv_in", "unet.conv_out"});
+  refuses(AdapterFormat::kGguf, pipeline_adapter_of({"unet.conv_in"}), {"GGUF", "language models", "text-to-image pipeline", "diffusers"});
+  refuses(AdapterFormat::kDiffusers, pipeline_adapter_of({"model.layers.0.mlp.up_proj"}), {"diffusers", "text-to-image pipelines", "mlx"});
+  Adapter mixed = pipeline_adapter_of({"unet.conv_in", "unet.conv_out"});
   test::pair_of(mixed).magnitude_O = at::ones({6});
   refuses(AdapterFormat::kDiffusers, mixed, {"only some modules have a magnitude", "unet.conv_in", "unet.conv_out"});
 }
@@ -272,7 +272,7 @@ TEST(PipelineAdapter, IsRecognisedByItsModules) {
   EXPECT_EQ(family("unet.up_blocks.3.attentions.0.transformer_blocks.0.attn1.to_q"), "Stable Diffusion 1");
   EXPECT_EQ(family("unet.up_blocks.3.attentions.0.proj_in"), "Stable Diffusion 2");  // a matrix
   EXPECT_EQ(family("unet.down_blocks.1.resnets.0.conv1"), "");
-  EXPECT_EQ(divided(adapter_with({"unet.conv_in", "text_encoder.text_model.encoder.layers.0.mlp.fc1"})).size(), 2U);
+  EXPECT_EQ(divided(pipeline_adapter_of({"unet.conv_in", "text_encoder.text_model.encoder.layers.0.mlp.fc1"})).size(), 2U);
   EXPECT_EQ(component_folder("out", "text_encoder_2"), fs::path("out/text_encoder_2"));
   EXPECT_EQ(component_folder("out", "unet"), fs::path("out"));
 }

@@ -13,13 +13,13 @@
 
 namespace lora::test {
 
-/// One case of tests/data/llama, families, classification or quantized/training (scripts/golden/README.md).
+/// One case of tests/data/llama, families, classification, quantized/training, prompts or bottleneck (scripts/golden/README.md).
 struct Golden {
   std::string name;
   std::filesystem::path folder;
 
   explicit Golden(const std::string& name) : name(name), folder(std::filesystem::path(lora::test::data_folder()) / "llama" / name) {
-    for (const char* other : {"families", "classification", "quantized/training"}) {
+    for (const char* other : {"families", "classification", "quantized/training", "prompts", "bottleneck"}) {
       if (!std::filesystem::exists(folder)) {
         folder = std::filesystem::path(lora::test::data_folder()) / other / name;
       }
@@ -75,7 +75,27 @@ inline const std::vector<std::string> kFullFamilyCases{"gpt2_full"};
 inline const std::vector<std::string> kTrainedPartsCases{"dora",       "lora_bias",       "bias_all",   "modules_to_save", "token_indices",
                                                          "embeddings", "tied_embeddings", "tied_saved", "drifting",        "loraplus"};
 
+/// Methods that change projections by a formula.
+inline const std::vector<std::string> kFormulaCases{"ia3", "vera", "loha", "lokr", "oft", "boft", "hra", "miss", "miss_bat", "randlora"};
+
+/// Methods that train copies of some of the base's weights.
+inline const std::vector<std::string> kReplacementCases{"ln_tuning", "trained_tokens", "bitfit"};
+
+/// Some weights of the base, without an adapter.
+inline const std::vector<std::string> kSomeWeightsCases{"some_weights"};
+
+/// Bottleneck adapters of the adapters library.
+inline const std::vector<std::string> kBottleneckCases{
+    "seq_llama", "double_llama", "parallel_llama", "norms_llama",      "double_gpt2",
+    "seq_bert",  "double_bert",  "plus_bert",      "post_add_roberta", "parallel_distilbert"};
+
 /// Adapters on a base that bitsandbytes quantised while it was loaded.
 inline const std::vector<std::string> kQuantizedCases{"nf4", "nf4_dq", "fp4", "int8", "nf4_dora"};
+
+/// Virtual tokens: prefix tuning, prompt tuning and P-tuning.
+inline const std::vector<std::string> kPromptCases{"prefix",       "prefix_projection",   "prefix_gpt2",
+                                                   "prefix_llama_classes", "prefix_bert_classes", "prompt",
+                                                   "prompt_gemma", "prompt_gpt2",         "prompt_bert_classes",
+                                                   "prompt_roberta_classes", "p_tuning",  "p_tuning_lstm"};
 
 }  // namespace lora::test

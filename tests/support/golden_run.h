@@ -33,7 +33,7 @@ class GoldenRun {
       : golden(name),
         config(config::load_runs(golden.folder / "run.json", overrides).runs.front()),
         entry(train::objective_entry(config.training.objective)) {
-    const data::LoadContext context{nullptr, models::read_vocab_size(golden.folder / "model")};
+    const data::LoadContext context{nullptr, models::read_vocab_size(config.model.path)};
     train_set = data::load_dataset("data.train", config.data.train, config.data, context);
     eval_set = data::load_dataset("data.eval", config.data.eval, config.data, context);
     if (entry.labels_documents) {
@@ -42,7 +42,7 @@ class GoldenRun {
       base = models::load_base_model(config.model, 42);
     }
     method = config.adapter ? peft::attach_adapter(config.adapter, model(), "base", config.training.seed)
-                            : peft::attach_full(model(), base.config, base.file_names);
+                            : peft::attach_full(model(), base.config, base.file_names, config.training.train_parameters);
     const train::TrainOptions& t = config.training;
     batches = {t.per_device_train_batch_size,           config.data.packing, config.data.max_length, config.data.shuffle, t.seed,
                config.data.tokens_per_batch.value_or(0)};
@@ -96,7 +96,7 @@ class GoldenRun {
 
  private:
   void load_classifier() {
-    const std::filesystem::path file = golden.folder / "model" / "config.json";
+    const std::filesystem::path file = config.model.path / "config.json";
     const Json json = read_json(file, ErrorKind::kModel);
     labels = data::find_labels(train_set, data::read_label_set(JsonReader(json, file.string(), ErrorKind::kModel)));
     train_set = data::resolve_labels(std::move(train_set), *labels);
@@ -111,10 +111,11 @@ class GoldenRun {
 /// Mean loss of each document of a batch, which is computed in one pass.
 inline std::vector<double> document_losses(nn::Model& model, const nn::Batch& batch) {
   const at::Tensor losses = train::token_scores(model, batch).loss_S.to(at::kDouble);
+  const nn::Batch read = nn::with_virtual_tokens(batch, model.body->virtual_tokens());
   std::vector<double> result;
   int64_t begin = 0;
   for (int64_t d = 0; d < batch.num_documents(); ++d) {
-    const at::Tensor labels = batch.labels().labels_T.slice(0, batch.layout.host_offsets[d], batch.layout.host_offsets[d + 1]);
+    const at::Tensor labels = read.labels().labels_T.slice(0, read.layout.host_offsets[d], read.layout.host_offsets[d + 1]);
     const int64_t count = (labels != nn::kIgnoreLabel).sum().item<int64_t>();
     result.push_back(losses.slice(0, begin, begin + count).mean().item<double>());
     begin += count;

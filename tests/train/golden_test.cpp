@@ -51,7 +51,9 @@ void expect_document_losses(GoldenRun& run, const Json& expected, const std::str
   for (size_t d = 0; d < losses.size(); ++d) {
     const double loss = expected[d]["loss"].get<double>();
     EXPECT_NEAR(losses[d], loss, 1e-5 * loss) << what << " of document " << d;
-    EXPECT_EQ(run.eval_set.examples[d].num_supervised(), expected[d]["num_tokens"].get<int64_t>());
+    const data::Example& example = run.eval_set.examples[d];
+    const int64_t first = run.model().body->virtual_tokens() > 0 ? example.num_first_supervised() : 0;
+    EXPECT_EQ(example.num_supervised() + first, expected[d]["num_tokens"].get<int64_t>());
   }
 }
 
@@ -62,7 +64,7 @@ TEST_P(GoldenTraining, StartsWhereTransformersAndPeftStart) {
   {
     const at::NoGradGuard no_grad;
     const nn::Batch first = data::make_batch(run.train_set, {0});
-    const nn::Pass pass = nn::evaluation_pass(first);
+    const nn::Pass pass = nn::evaluation_pass(first).with_virtual_tokens(run.model().body->virtual_tokens());
     const std::string prefix = run.config.adapter ? "adapted" : "base";
     expect_close(run.model().body->hidden(pass), expected.tensor(run.golden.last_hidden(prefix)), 1e-5);
     expect_close(logits_of(run.model(), pass), expected.tensor(prefix + ".logits"), 1e-5, "logits");
@@ -273,6 +275,14 @@ INSTANTIATE_TEST_SUITE_P(Classification, GoldenTraining, testing::ValuesIn(test:
 INSTANTIATE_TEST_SUITE_P(FullClassification, GoldenTraining, testing::ValuesIn(test::kFullClassificationCases),
                          [](const auto& info) { return info.param; });
 INSTANTIATE_TEST_SUITE_P(Parts, GoldenTraining, testing::ValuesIn(test::kTrainedPartsCases), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Formulas, GoldenTraining, testing::ValuesIn(test::kFormulaCases), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Replacements, GoldenTraining, testing::ValuesIn(test::kReplacementCases),
+                         [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Prompts, GoldenTraining, testing::ValuesIn(test::kPromptCases), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(SomeWeights, GoldenTraining, testing::ValuesIn(test::kSomeWeightsCases),
+                         [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Bottleneck, GoldenTraining, testing::ValuesIn(test::kBottleneckCases),
+                         [](const auto& info) { return info.param; });
 INSTANTIATE_TEST_SUITE_P(Quantized, GoldenTraining, testing::ValuesIn(test::kQuantizedCases), [](const auto& info) { return info.param; });
 INSTANTIATE_TEST_SUITE_P(Llama, GoldenTraining, testing::ValuesIn(test::kGoldenCases), [](const auto& info) { return info.param; });
 

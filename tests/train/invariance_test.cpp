@@ -95,6 +95,35 @@ TEST(Packing, AnEvaluationDoesNotDependOnItsBatches) {
   EXPECT_NEAR(single.loss, together.loss, 1e-6 * single.loss);
 }
 
+/// Tensors after some steps of a case, with other settings.
+std::vector<at::Tensor> trained_with(const std::string& name, const std::vector<std::string>& overrides,
+                                     nn::Recompute recompute = nn::Recompute::kNothing) {
+  std::vector<std::string> all = overrides;
+  all.emplace_back("training.max_steps=3");
+  GoldenRun run(name, all);
+  run.execution.recompute = recompute;
+  TrainerState state;
+  run.run(state, {});
+  return tensor_copies(run.parameters());
+}
+
+TEST(Methods, DoNotDependOnHowAStepIsDivided) {
+  std::vector<std::string> names = test::kPromptCases;
+  for (const auto* more : {&test::kFormulaCases, &test::kReplacementCases, &test::kBottleneckCases}) {
+    names.insert(names.end(), more->begin(), more->end());
+  }
+  for (const std::string& name : names) {
+    const std::vector<at::Tensor> expected = trained_with(name, {});  // two documents, twice
+    const std::vector<at::Tensor> together =
+        trained_with(name, {"training.per_device_train_batch_size=4", "training.gradient_accumulation_steps=1"});
+    const std::vector<at::Tensor> recomputed = trained_with(name, {}, nn::Recompute::kLayers);
+    for (size_t i = 0; i < expected.size(); ++i) {
+      test::expect_near(together[i], expected[i], 1e-5, name);
+      test::expect_near(recomputed[i], expected[i], 1e-6, name);  // layers add to a network's gradients one by one
+    }
+  }
+}
+
 TEST(GradientCheckpointing, GivesTheSameBits) {
   const auto trained = [](nn::Recompute recompute) {
     GoldenRun run("tied", {"training.max_steps=3", "adapter.lora_dropout=0.3"});

@@ -16,6 +16,8 @@ class Regex {
 
   /// Python's re.fullmatch.
   bool matches_whole(std::string_view text) const;
+  /// Python's re.search: whether it matches anywhere.
+  bool found_in(std::string_view text) const;
   /// Replaces every match, from left to right; $1 or ${name} in `replacement` is a group. Throws Error for an unknown group.
   std::string replaced(std::string_view text, const std::string& replacement) const;
   /// The text of the named group if the pattern matches from the start, otherwise "".

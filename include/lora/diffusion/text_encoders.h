@@ -55,7 +55,7 @@ class TextEncoders {
   nn::Batch batch(size_t encoder, const std::vector<CaptionIds>& captions, const std::vector<int64_t>& sample_ids) const;
 
   /// The encoders as models, to which adapters can be attached; their modules have the names of CLIPTextModelWithProjection
-  /// ("text_model.encoder.layers.0.self_attn.q_proj").
+  /// ("text_model.encoder.layers.0.self_attn.q_proj") or T5EncoderModel.
   std::vector<nn::Model>& models();
 
  private:

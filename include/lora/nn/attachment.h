@@ -16,6 +16,7 @@ namespace lora::nn {
 using at::Tensor;
 
 struct LowRank;
+class Norm;
 struct Pass;
 
 /// A projection in one pass, as the attachments of its host see it. T tokens, I inputs, O outputs.
@@ -48,13 +49,24 @@ struct ConvolutionCall {
 /// A look-up in a table in one pass. T tokens.
 struct LookupCall {
   const Tensor& ids_T;
-  std::shared_ptr<const ops::LinearWeight> weight;  ///< in use, as a projection's: outputs are channels, inputs are token ids
+  /// In use, as a projection's: outputs are channels, inputs are token ids. Null after the table.
+  std::shared_ptr<const ops::LinearWeight> weight;
 };
 
 /// Keys and values that every token sees before those of its own document. N of them, K key heads, E channels of a head.
 struct KeyPrefix {
   Tensor keys_NKE;
   Tensor values_NKE;
+};
+
+/// The end of a block: its output and what it meets in the residual stream. T tokens, D channels.
+struct BlockOutput {
+  Tensor block_TD;
+  Tensor residual_TD;          ///< the stream before the block
+  const Norm* norm = nullptr;  ///< the norm of their sum, as in BERT; null: none
+
+  /// The stream after the block: norm(residual + block).
+  Tensor sum() const;
 };
 
 /// What one adapter adds to one host. A host keeps its attachments in one list, in the order in which they were attached, whatever
@@ -77,12 +89,16 @@ class Attachment {
   virtual Tensor convolve(const ConvolutionCall& call, const Tensor& y_NHWO) const;
   /// The same for a table. @param x_TD the rows with the attachments before it.
   virtual Tensor look_up(const LookupCall& call, const Tensor& x_TD) const;
-  /// What takes the place of a block's output x_TD, for a kind that is attached to a tap.
-  virtual Tensor tap(const Tensor& x_TD, const Pass& pass) const;
+  /// What takes the place of a block's output (block_TD), for a kind that is attached to a tap.
+  virtual Tensor tap(const BlockOutput& output, const Pass& pass) const;
+  /// Whether tap() gives the stream after the block: nothing is added to it, and no norm follows.
+  virtual bool replaces_sum() const { return false; }
   /// The keys and values before those of each document, for a kind that is attached to attention.
   virtual KeyPrefix key_prefix(const Pass& pass) const;
   /// The number of these keys. A document's tokens take the positions after them, as after PEFT's past_key_values.
   virtual int64_t prefix_length() const { return 0; }
+  /// The number of virtual tokens before each document whose embeddings it gives, for a kind that is attached after the table of tokens.
+  virtual int64_t virtual_tokens() const { return 0; }
 
   std::string adapter;  ///< the adapter's name
   bool enabled = true;  ///< whether it is in use

@@ -45,15 +45,38 @@ struct Features {
   Tensor values;  ///< float32 [D, ...]
 };
 
+/// What images are to show, for a network that removes noise from them. N images, S positions of text, D channels of text states, P
+/// channels of the pooled text.
+struct ImageCondition {
+  Tensor states_NSD;   ///< hidden states of the text encoders
+  Tensor pooled_NP;    ///< pooled text (SDXL); undefined: the network has no input for it
+  Tensor time_ids_N6;  ///< SDXL: original height and width, top and left of the crop, target height and width; undefined as above
+};
+
+/// Images of one size, in float32: each is a document of one position. Latents are scaled as the network takes them.
+struct LatentImages {
+  Tensor latents_NCHW;       ///< the latents, or with a log-variance the means of the distributions that they are drawn from
+  Tensor log_variance_NCHW;  ///< undefined: the latents are given
+  Tensor noise_NCHW;         ///< undefined: it is drawn
+  Tensor timesteps_N;        ///< int64; undefined: they are drawn
+  ImageCondition condition;
+};
+
 /// A label for each token.
 struct TokenLabels {
   Tensor labels_T;      ///< int64, already shifted: the token that follows, kIgnoreLabel where not supervised
   Tensor supervised_S;  ///< int64, the tokens that have a label, ascending; computed on the host, so that no pass waits for a device
+  /// The first tokens of documents that have a label, which only counts if an adapter puts virtual tokens before them: int64, the
+  /// documents, ascending, and their labels. Computed on the host too.
+  Tensor first_documents_F, first_labels_F;
 
   TokenLabels() = default;
   /// `labels_T` on the CPU.
   explicit TokenLabels(Tensor labels_T);
-  TokenLabels(Tensor labels_T, Tensor supervised_S) : labels_T(std::move(labels_T)), supervised_S(std::move(supervised_S)) {}
+  TokenLabels(Tensor labels_T, Tensor supervised_S);
+
+  /// Sets the labels of the documents' first tokens, on the CPU.
+  void set_first_labels(const Tensor& labels_D);
 };
 
 /// A label for each document as a whole.
@@ -64,7 +87,7 @@ struct DocumentTargets {
 /// What one forward pass computes with: the only batch format.
 struct Batch {
   BatchLayout layout;
-  std::variant<Tokens, Features> payload;
+  std::variant<Tokens, Features, LatentImages> payload;
   std::variant<std::monostate, TokenLabels, DocumentTargets> targets;  ///< what the loss compares with
 
   int64_t num_tokens() const { return layout.num_tokens(); }
@@ -72,6 +95,7 @@ struct Batch {
   /// The content of a batch that has the given kind; anything else is a programming error.
   const Tokens& tokens() const;
   const Features& features() const;
+  const LatentImages& images() const;
   const TokenLabels& labels() const;
   const DocumentTargets& document_targets() const;
   /// Number of tokens with a label.
@@ -86,6 +110,15 @@ struct Batch {
  private:
   std::vector<Tensor*> tensors();
 };
+
+/// The id of the i-th of the virtual tokens before a document, which is in no vocabulary: an adapter gives its embedding.
+constexpr int64_t virtual_token(int64_t i) {
+  return -1 - i;
+}
+
+/// The batch with `count` virtual tokens before each document, on its device. They are tokens like others: positions and lengths count
+/// them, and the last one predicts the document's first token. 0: the batch itself. No document may have cached tokens.
+Batch with_virtual_tokens(const Batch& batch, int64_t count);
 
 /// A document's length, which it is, and how many of its tokens are cached.
 struct DocumentPlace {

@@ -39,6 +39,9 @@ class Body {
 
   /// The number of keys that the adapter in use puts before each document's, the same in every layer.
   virtual int64_t prefix_length() const { return 0; }
+  /// The number of virtual tokens that the adapter in use puts before each document: whoever makes a pass adds them to it
+  /// (Pass::with_virtual_tokens).
+  virtual int64_t virtual_tokens() const { return 0; }
   /// Whether the keys that a KvCache holds of a document's first `cached` tokens serve for it when it has `length` tokens. If not, the
   /// document must be read again from its start.
   virtual bool keeps_keys(int64_t cached, int64_t length) const = 0;

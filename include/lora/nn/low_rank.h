@@ -15,8 +15,8 @@ namespace lora::nn {
 
 /// A low-rank attachment: scale · (dropout(x) Aᵀ Bᵀ + bias). With a magnitude it is DoRA (Liu et al. 2024): each row of W + scale · B A
 /// is scaled to the norm that the magnitude gives. A convolution's A is a convolution with the base's steps, [R, I, height, width], its B
-/// one of single pixels, [O, R, 1, 1], and its magnitude [1, O, 1, 1]: as matrices they have the same formulas. For an embedding x is one-hot: I are token ids and O channels, and there is no
-/// dropout, as in PEFT.
+/// one of single pixels, [O, R, 1, 1], and its magnitude [1, O, 1, 1]: as matrices they have the same formulas. For an embedding x is
+/// one-hot: I are token ids and O channels, and there is no dropout, as in PEFT.
 struct LowRank : Attachment {
   LowRank(std::string adapter, Tensor A_RI, Tensor B_OR, double scale = 1.0, double dropout = 0.0);
 

@@ -15,6 +15,7 @@ enum class ParameterRole {
   kEmbeddingA,   ///< the low-rank pair of an embedding
   kEmbeddingB,
   kTokenRows,  ///< rows of an embedding or a head for some tokens
+  kFormula,    ///< of a formula (nn/projection_change.h), which tells its tensors apart by their names
 };
 
 /// A trained tensor: a leaf that requires grad.

@@ -62,6 +62,8 @@ class Pass {
   Pass of_rows(Tensor row_keys) const;
   /// The same pass with `length` keys of an adapter before each document's own: positions count them.
   Pass after_prefix(int64_t length) const;
+  /// The pass over documents with `count` virtual tokens before each (nn::with_virtual_tokens), which have random numbers of their own.
+  Pass with_virtual_tokens(int64_t count) const;
   /// The rows of x_TD whose output is needed.
   Tensor needed(const Tensor& x_TD) const;
   /// The pass restricted to the rows whose output is needed, for modules that treat each token separately.

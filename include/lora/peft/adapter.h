@@ -55,6 +55,10 @@ void list_targets(LoraOptions& options);
 /// @param weight_of returns a module's base weight as [O, I].
 void settle_start(Adapter& adapter, const std::function<Tensor(const std::string& module)>& weight_of);
 
+/// Throws model Error if the adapter changes modules by a formula: for commands that work on low-rank pairs.
+/// @param what that the command does: "converted".
+void require_low_rank(const Adapter& adapter, const std::string& what);
+
 /// Throws model Error if the adapter needs settle_start: for commands that have no base.
 void require_settled(const Adapter& adapter);
 

@@ -46,10 +46,15 @@ class AdapterFolder {
   std::map<std::string, AdapterTensor> tensors_;
 };
 
-/// The weights file of an adapter folder: adapter_model.safetensors, else adapter_model.bin. Throws model Error if it has neither.
+/// The weights file of an adapter folder: adapter_model.safetensors, else adapter_model.bin, else that of the adapters library. Throws
+/// model Error if it has none of them.
 std::filesystem::path adapter_weights_file(const std::filesystem::path& folder);
 
-/// Metadata of the weights file; empty for adapter_model.bin.
+/// Metadata of the weights file; empty for a file of torch.save.
 std::map<std::string, std::string> adapter_metadata(const std::filesystem::path& folder);
+
+/// The tensors of modules that were trained whole, such as a head, by name: in PEFT's layout they are among the adapter's tensors, in the
+/// adapters library's in a file of their own.
+std::map<std::string, Tensor> stored_modules(const std::filesystem::path& folder);
 
 }  // namespace lora::peft

@@ -17,6 +17,8 @@ struct BaseReference {
   std::string name;          ///< base_model_name_or_path of adapter_config.json
   std::string fingerprint;   ///< io::Checkpoint::fingerprint(); empty: not known
   bool allow_other = false;  ///< an adapter of another base is only warned about
+  std::string model_type;    ///< of its config.json; empty: not known
+  std::string model_class;   ///< its class in transformers, such as "LlamaForCausalLM"; empty: not known
   std::string labels;        ///< the labels of an adapter's classifier, as JSON; empty: it has none
 
   std::string quantization;  ///< what of the base is packed (models::BaseModel::quantization); empty: nothing

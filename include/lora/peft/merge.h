@@ -45,9 +45,10 @@ struct MergedTensor {
   std::vector<HeldTensor> rows;        ///< replace some of its rows (trainable_token_indices)
   std::vector<LowRankUpdate> updates;  ///< with the adapters' weights included in their scales
   std::vector<Tensor> addends;         ///< for a bias (lora_bias), weighted and scaled
+  std::vector<FormulaUpdate> formulas = {};  ///< of a weight, or of a bias with its weight
 
-  bool is_changed() const { return replacement.defined() || !rows.empty() || !updates.empty() || !addends.empty(); }
-  /// Whether all rows must be computed together: with DoRA on a weight [in, out], whose norms extend over all rows.
+  bool is_changed() const { return replacement.defined() || !rows.empty() || !updates.empty() || !addends.empty() || !formulas.empty(); }
+  /// Whether all rows must be computed together: with a formula, and with DoRA on a weight [in, out], whose norms extend over all rows.
   bool needs_all_rows() const;
 };
 

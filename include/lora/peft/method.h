@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -55,11 +56,17 @@ bool changes_base(const MethodOptions& options);
 /// Whether the initialization needs a pass over the data (lora/peft/eva.h).
 bool starts_from_data(const MethodOptions& options);
 
+/// Whether adapters of this peft_type are changes of weights, which read_adapter() reads; true for an unknown one.
+bool changes_weights(const std::string& peft_type);
+
 /// The peft_type of every method.
 std::vector<std::string> peft_types();
 
-/// Trains every base weight. The result is `config` with the dtype of the weights, and model.safetensors.
+/// Trains every base weight, or some. The result is `config` with the dtype of the weights, and model.safetensors with all weights.
 /// @param file_names from the model's names of weights to those of the file, where they differ.
-std::unique_ptr<Method> attach_full(nn::Model& model, const Json& config, std::map<std::string, std::string> file_names = {});
+/// @param patterns regular expressions, found anywhere in the name of a trained weight; none: all are trained. Throws config Error for one
+///   that is found in no name.
+std::unique_ptr<Method> attach_full(nn::Model& model, const Json& config, std::map<std::string, std::string> file_names = {},
+                                    const std::optional<std::vector<std::string>>& patterns = std::nullopt);
 
 }  // namespace lora::peft

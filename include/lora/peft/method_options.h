@@ -3,7 +3,10 @@
 #include <utility>
 #include <variant>
 
+#include "lora/peft/bottleneck_options.h"
+#include "lora/peft/formula_options.h"
 #include "lora/peft/options.h"
+#include "lora/peft/replacement_options.h"
 
 namespace lora::peft {
 
@@ -39,7 +42,10 @@ class MethodOptions {
   static const AdapterOptions* shared(const AdapterOptions& own) { return &own; }
   static const AdapterOptions* shared(const FullFineTuning&) { return nullptr; }
 
-  std::variant<FullFineTuning, LoraOptions> options_;
+  std::variant<FullFineTuning, LoraOptions, PrefixOptions, PromptTuningOptions, PTuningOptions, BottleneckOptions, Ia3Options, VeraOptions,
+               LohaOptions, LokrOptions, OftOptions, BoftOptions, HraOptions, MissOptions, RandLoraOptions, LnTuningOptions,
+               BitFitOptions, TrainableTokensOptions>
+      options_;
 };
 
 }  // namespace lora::peft

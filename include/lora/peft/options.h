@@ -40,7 +40,7 @@ constexpr bool changes_base(LoraInit init) {
 enum class TrainedBias {
   kNone,
   kAll,       ///< all biases of the model
-  kLoraOnly,  ///< the biases of the adapted modules
+  kLoraOnly,  ///< the biases of the adapted modules ("lora_only", "oft_only", …)
 };
 inline constexpr EnumTable<TrainedBias, 3> kTrainedBiases{
     {{{TrainedBias::kNone, "none"}, {TrainedBias::kAll, "all"}, {TrainedBias::kLoraOnly, "lora_only"}}}};
@@ -86,28 +86,79 @@ struct ExtraOptions : AdapterOptions {
   bool ensure_weight_tying = false;  ///< embeddings and a tied head are trained together
 };
 
+/// The options of a method that adapts modules: which ones.
+struct TargetOptions : ExtraOptions {
+  ModuleChoice target_modules;  ///< kNone: the family's default
+  ModuleChoice exclude_modules;
+  std::optional<std::vector<int64_t>> layers_to_transform;
+  std::vector<std::string> layers_pattern;
+  bool fan_in_fan_out = false;  ///< of a stored adapter: weights of projections are [in, out] (Conv1D)
+};
+
 /// LoRA's peft_type.
 inline constexpr const char* kLora = "LORA";
 
 /// The supported keys of PEFT's adapter_config.json for LoRA, with PEFT's names, meaning and defaults. If keeps_base, the pair subtracts
 /// PiSSA's or OLoRA's initialization.
-struct LoraOptions : ExtraOptions {
+struct LoraOptions : TargetOptions {
   int64_t r = 8;
   double lora_alpha = 8;
   double lora_dropout = 0.0;
-  ModuleChoice target_modules;  ///< kNone: the family's default
-  ModuleChoice exclude_modules;
-  std::optional<std::vector<int64_t>> layers_to_transform;
-  std::vector<std::string> layers_pattern;
   std::vector<std::pair<std::string, int64_t>> rank_pattern;  ///< in the file's order, because the first match counts
   std::vector<std::pair<std::string, double>> alpha_pattern;
   bool use_rslora = false;
   bool use_dora = false;        ///< DoRA: the lengths of the weight's rows are trained (Liu et al. 2024)
   bool lora_bias = false;       ///< lora_B has a bias
-  bool fan_in_fan_out = false;  ///< of a stored adapter: weights of projections are [in, out] (Conv1D)
   LoraInit init = LoraInit::kDefault;
   int64_t pissa_niter = 0;  ///< N of "pissa_niter_N": subspace iterations of a randomised decomposition; 0: exact
   EvaOptions eva;
+};
+
+/// What the methods have in common that learn virtual tokens: PEFT's PromptLearningConfig.
+struct PromptOptions : ExtraOptions {
+  int64_t num_virtual_tokens = 0;  ///< 0: not given
+  std::optional<int64_t> encoder_hidden_size;  ///< of the network that computes the virtual tokens; none: token_dim
+  /// Sizes of the base as PEFT writes them, which must be those of the model; none: not given.
+  std::optional<int64_t> token_dim, num_layers, num_attention_heads, num_transformer_submodules;
+};
+
+inline constexpr const char* kPrefixTuning = "PREFIX_TUNING";
+
+/// Prefix tuning (Li & Liang 2021): PEFT's PrefixTuningConfig.
+struct PrefixOptions : PromptOptions {
+  bool prefix_projection = false;          ///< a network computes the keys and values
+  std::optional<std::string> init_weights;  ///< "zero"; none: random
+};
+
+inline constexpr const char* kPromptTuning = "PROMPT_TUNING";
+
+/// How the rows of prompt tuning are initialised.
+enum class PromptInit {
+  kRandom,       ///< N(0, 1), which is large next to most embeddings
+  kSampleVocab,  ///< the embeddings of random tokens
+  kText,         ///< the embeddings of a text's tokens, repeated or cut
+};
+inline constexpr EnumTable<PromptInit, 3> kPromptInits{
+    {{{PromptInit::kRandom, "RANDOM"}, {PromptInit::kSampleVocab, "SAMPLE_VOCAB"}, {PromptInit::kText, "TEXT"}}}};
+
+/// Prompt tuning (Lester et al. 2021): PEFT's PromptTuningConfig.
+struct PromptTuningOptions : PromptOptions {
+  PromptInit prompt_tuning_init = PromptInit::kRandom;
+  std::optional<std::string> prompt_tuning_init_text;
+  std::optional<std::string> tokenizer_name_or_path;
+  std::vector<int32_t> text_ids;  ///< the tokens of the text, which whoever has a tokenizer sets before the adapter is attached
+};
+
+inline constexpr const char* kPTuning = "P_TUNING";
+
+/// The network that computes P-tuning's virtual tokens.
+enum class PromptNetwork { kMlp, kLstm };
+inline constexpr EnumTable<PromptNetwork, 2> kPromptNetworks{{{{PromptNetwork::kMlp, "MLP"}, {PromptNetwork::kLstm, "LSTM"}}}};
+
+/// P-tuning (Liu et al. 2021): PEFT's PromptEncoderConfig.
+struct PTuningOptions : PromptOptions {
+  PromptNetwork encoder_reparameterization_type = PromptNetwork::kMlp;
+  int64_t encoder_num_layers = 2;  ///< of the LSTM
 };
 
 }  // namespace lora::peft

@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <variant>
@@ -9,12 +10,15 @@
 
 #include "lora/io/tensors.h"
 #include "lora/nn/parameter.h"
+#include "lora/nn/projection_change.h"
 
 // What an adapter changes, attached to a model or in a file: training writes and loads the same updates that merging, inspecting,
 // converting and combining work with.
 namespace lora::peft {
 
 using at::Tensor;
+
+class Formula;
 
 /// The kind of module that a low-rank pair changes.
 enum class PairKind {
@@ -57,6 +61,7 @@ struct LowRankUpdate {
   PairKind kind = PairKind::kLinear;
   std::vector<int64_t> kernel = {};  ///< kConvolution: the sizes of its kernel, of which there is one per axis
 
+  bool is_convolution() const { return kind == PairKind::kConvolution; }
   bool is_embedding() const { return kind == PairKind::kEmbedding; }
   /// Whether the changed weight is [I, O].
   bool is_turned() const { return facts_of(kind).is_turned; }
@@ -74,8 +79,22 @@ struct HeldTensor : io::NamedTensor {
   std::string module() const { return name.substr(0, name.rfind('.')); }
 };
 
+/// The change of a projection by a formula (IA3, LoHa, OFT, …).
+struct FormulaUpdate {
+  std::string module;
+  std::shared_ptr<const nn::ProjectionChange> change;
+  std::shared_ptr<const Formula> formula;  ///< the method
+  bool is_turned = false;                  ///< the weight is [I, O] (Conv1D)
+};
+
+/// The shapes of the update's tensors that do not fit a weight with these inputs and outputs, for a message; empty: they fit.
+std::string misfit(const FormulaUpdate& update, int64_t inputs, int64_t outputs);
+
+/// The name of the formula's method: "LoHa".
+std::string method_name(const FormulaUpdate& update);
+
 /// One kind of change or another.
-using AdapterUpdate = std::variant<LowRankUpdate, HeldTensor>;
+using AdapterUpdate = std::variant<LowRankUpdate, HeldTensor, FormulaUpdate>;
 
 /// The updates of one kind, in their order.
 template <typename Kind>
@@ -138,8 +157,7 @@ std::vector<int64_t> weight_shape(const LowRankUpdate& update);
 /// The part of an update for rows begin … end - 1 of its weight.
 LowRankUpdate rows_of(const LowRankUpdate& update, int64_t begin, int64_t end);
 
-/// scale · B A in the weight's layout ([O, I], an embedding's or a Conv1D's [I, O], a convolution's [O, I, kernel…]), float32. Without
-/// DoRA's magnitude.
+/// scale · B A in the weight's shape (weight_shape), float32. Without DoRA's magnitude.
 Tensor delta(const LowRankUpdate& update);
 
 /// The weight with the update, computed in float32 or wider and rounded once to `weight`'s dtype. Throws model Error if the shapes do

@@ -10,11 +10,12 @@
 namespace lora::train {
 
 /// training.objective: what is trained. Each entry has a line in the table of objectives.cpp.
-enum class ObjectiveKind { kCausalLm, kSequenceClassification, kRegression, kModuleLoss };
-inline constexpr EnumTable<ObjectiveKind, 4> kObjectiveKinds{{{{ObjectiveKind::kCausalLm, "causal_lm"},
+enum class ObjectiveKind { kCausalLm, kSequenceClassification, kRegression, kModuleLoss, kDenoising };
+inline constexpr EnumTable<ObjectiveKind, 5> kObjectiveKinds{{{{ObjectiveKind::kCausalLm, "causal_lm"},
                                                                {ObjectiveKind::kSequenceClassification, "sequence_classification"},
                                                                {ObjectiveKind::kRegression, "regression"},
-                                                               {ObjectiveKind::kModuleLoss, "module_loss"}}}};
+                                                               {ObjectiveKind::kModuleLoss, "module_loss"},
+                                                               {ObjectiveKind::kDenoising, "denoising"}}}};
 
 /// training.gradient_checkpointing.
 enum class GradientCheckpointing {
@@ -48,6 +49,18 @@ struct ProfileOptions {
   int64_t last = 1;
 };
 
+/// The keys of training for the objective denoising. Names as in diffusers' training scripts.
+struct DenoisingOptions {
+  std::optional<double> snr_gamma;              ///< min-SNR (Hang et al. 2023); none: every image counts 1
+  double noise_offset = 0;                      ///< share of noise that is the same at all places of a channel
+  double input_perturbation = 0;                ///< further noise on the network's input alone (Ning et al. 2023)
+  double prior_loss_weight = 1.0;               ///< of images that are marked as prior
+  int64_t min_timestep = 0;                     ///< the smallest timestep that is drawn
+  std::optional<int64_t> max_timestep;          ///< the largest; none: the schedule's last
+  std::optional<bool> rescale_betas_zero_snr;   ///< of the schedule (Lin et al. 2024); none: as its config says
+  int64_t eval_timesteps = 8;                   ///< at which each image is evaluated
+};
+
 /// The run's `training` section; names and defaults as in transformers' TrainingArguments, except logging_steps 10.
 struct TrainOptions {
   ObjectiveKind objective = ObjectiveKind::kCausalLm;
@@ -63,6 +76,8 @@ struct TrainOptions {
   optim::ScheduleOptions schedule;  ///< kind and lr_scheduler_kwargs; its steps are filled by app/
   optim::OptimizerOptions optimizer;
   double max_grad_norm = 1.0;  ///< 0: no clipping
+  /// Without an adapter: regular expressions of the names of the base's tensors that are trained; none: all of them.
+  std::optional<std::vector<std::string>> train_parameters;
   uint64_t seed = 42;
   double logging_steps = 10;              ///< logging_steps, eval_steps and save_steps: below 1, a share of all steps
   std::optional<Strategy> eval_strategy;  ///< null: by eval_steps and at the end
@@ -77,6 +92,7 @@ struct TrainOptions {
   bool deterministic = false;
   GradientCheckpointing gradient_checkpointing = GradientCheckpointing::kOff;
   bool cuda_graphs = false;  ///< micro-batches padded to one shape, recorded once and replayed
+  DenoisingOptions denoising;
   std::vector<std::string> report_to;  ///< the run's sinks in addition to those that every run has (metrics::make_sinks)
   std::optional<ProfileOptions> profile;
 };

@@ -44,8 +44,8 @@ LORA_SIMD void scaled_channels(const S* x, const Wide<S>* factor, const Wide<S>*
 }
 
 template <typename S>
-LORA_SIMD void channel_gradient_sums(const S* dy, const S* x, const NormedChannels<S>& normed, Wide<S>* du_sum, Wide<S>* dux_sum, int64_t rows,
-                                     int64_t channels, bool silu) {
+LORA_SIMD void channel_gradient_sums(const S* dy, const S* x, const NormedChannels<S>& normed, Wide<S>* du_sum, Wide<S>* dux_sum,
+                                     int64_t rows, int64_t channels, bool silu) {
   for (int64_t r = 0; r < rows; ++r, x += channels, dy += channels) {
 #pragma omp simd
     for (int64_t c = 0; c < channels; ++c) {
@@ -59,8 +59,8 @@ LORA_SIMD void channel_gradient_sums(const S* dy, const S* x, const NormedChanne
 }
 
 template <typename S>
-LORA_SIMD void group_norm_gradient(const S* dy, const S* x, const NormedChannels<S>& normed, const Wide<S>* du_mean, const Wide<S>* dux_mean,
-                                   S* dx, int64_t rows, int64_t channels, bool silu) {
+LORA_SIMD void group_norm_gradient(const S* dy, const S* x, const NormedChannels<S>& normed, const Wide<S>* du_mean,
+                                   const Wide<S>* dux_mean, S* dx, int64_t rows, int64_t channels, bool silu) {
   for (int64_t r = 0; r < rows; ++r, x += channels, dy += channels, dx += channels) {
 #pragma omp simd
     for (int64_t c = 0; c < channels; ++c) {

@@ -1,0 +1,86 @@
+#pragma once
+#include <ATen/core/Generator.h>
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lora/base/json.h"
+#include "lora/io/tensors.h"
+#include "lora/nn/projection_change.h"
+#include "lora/peft/formula_options.h"
+
+// Methods that change each projection by a formula over a few tensors of its own (LoHa, OFT, IA3, …). A method is a Formula: the tensors,
+// their first values, and the change that they make. Attaching, files and merging are the same for all of them (formula_method.cpp).
+namespace lora::peft {
+
+using at::Tensor;
+
+/// A projection, as a formula sees it.
+struct ProjectionFacts {
+  std::string module;
+  int64_t inputs;
+  int64_t outputs;
+};
+
+/// Writes a tensor's first values. float32, on the CPU.
+using FirstValues = std::function<void(const Tensor& tensor, const at::Generator& generator)>;
+FirstValues constant(double value);
+FirstValues standard_normal();
+/// U(-1/√columns, 1/√columns): PyTorch's kaiming_uniform_ with a = √5.
+FirstValues kaiming();
+
+/// A trained tensor of a formula for one projection.
+struct FormulaPart {
+  std::string name;  ///< in PEFT's file, behind the module: "hada_w1_a", "oft_R.weight"
+  std::vector<int64_t> shape;
+  FirstValues start;
+};
+
+/// The tensors of one projection by the names of their parts.
+using PartTensors = std::map<std::string, Tensor>;
+
+/// The tensor of this name. Throws model Error if a file lacks it.
+const Tensor& part_of(const PartTensors& tensors, const std::string& module, const std::string& name);
+
+class Formula {
+ public:
+  virtual ~Formula() = default;
+
+  virtual std::string name() const = 0;  ///< "LoHa"
+  /// Whether PEFT has it for Conv1D.
+  virtual bool takes_conv1d() const { return false; }
+  /// Used if target_modules is null. @param of_lora the family's default for LoRA, which most methods share.
+  virtual std::vector<std::string> default_targets(const std::vector<std::string>& of_lora) const { return of_lora; }
+  /// Adds keys without which PEFT would not read the adapter as it is meant.
+  virtual void complete(nlohmann::json&) const {}
+  /// The tensors for a projection. Throws config Error for one that the method cannot change with these options.
+  virtual std::vector<FormulaPart> parts(const ProjectionFacts& projection) const = 0;
+  /// The change that these tensors make. `tensors` are those of parts(). Throws model Error
+  /// for one that is missing.
+  virtual std::shared_ptr<const nn::ProjectionChange> change(const std::string& module, const PartTensors& tensors) const = 0;
+
+  /// Creates the fixed tensors that all projections share. Called before change() when there is no file that holds them.
+  virtual void create_shared(const std::vector<ProjectionFacts>&) {}
+  /// Takes them from a file, by name; throws model Error for one that is missing or misshapen.
+  virtual void take_shared(const PartTensors&) {}
+  /// Moves them to the device of the base, before change().
+  virtual void move_shared(at::Device) {}
+  /// Those of them that a file holds, under "base_model.".
+  virtual std::vector<io::NamedTensor> shared() const { return {}; }
+};
+
+std::unique_ptr<Formula> formula_of(const Ia3Options& options);
+std::unique_ptr<Formula> formula_of(const VeraOptions& options);
+std::unique_ptr<Formula> formula_of(const LohaOptions& options);
+std::unique_ptr<Formula> formula_of(const LokrOptions& options);
+std::unique_ptr<Formula> formula_of(const OftOptions& options);
+std::unique_ptr<Formula> formula_of(const BoftOptions& options);
+std::unique_ptr<Formula> formula_of(const HraOptions& options);
+std::unique_ptr<Formula> formula_of(const MissOptions& options);
+std::unique_ptr<Formula> formula_of(const RandLoraOptions& options);
+
+}  // namespace lora::peft
