@@ -158,7 +158,7 @@ constexpr std::array<const char*, 12> kAllowedKeys{"r",        "lora_alpha", "ra
 /// A component's options. Modules are named without `text_model.`, which matches models with and without it.
 void add_metadata(const ComponentAdapter& part, nlohmann::json& metadata) {
   Adapter adapter = part.adapter;
-  rename_modules(adapter, [](const std::string& module) { return module.starts_with("text_model.") ? module.substr(11) : module; });
+  rename_modules(adapter, target_of);
   LoraOptions options = adapter.options;
   options.init = LoraInit::kDefault;
   options.bias = TrainedBias::kNone;

@@ -34,6 +34,7 @@ ComponentAdapter component_part(const Adapter& adapter, const std::string& compo
   ComponentAdapter part{component, adapter};
   part.adapter.updates.clear();
   list_targets(part.adapter.options);
+  part.adapter.options.target_modules.kind = ModuleChoice::Kind::kList;
   part.adapter.options.has_task = false;
   std::string with_magnitude, without;
   for (AdapterUpdate update : adapter.updates) {
@@ -44,6 +45,9 @@ ComponentAdapter component_part(const Adapter& adapter, const std::string& compo
       (pair->magnitude_O ? with_magnitude : without) = pair->module;
     }
     rename_module(update, module_of(update).substr(component.size() + 1));
+    if (!std::holds_alternative<HeldTensor>(update)) {
+      part.adapter.options.target_modules.names.push_back(target_of(module_of(update)));
+    }
     part.adapter.updates.push_back(std::move(update));
   }
   if (!with_magnitude.empty() && !without.empty()) {
@@ -76,6 +80,10 @@ std::string pipeline_name(const std::string& component, const std::string& modul
   const bool lacks_model =
       component.starts_with(kTextEncoder) && (module.starts_with("encoder.layers.") || module.starts_with("embeddings."));
   return component + "." + (lacks_model ? std::string(kTextModel) : "") + module;
+}
+
+std::string target_of(const std::string& module) {
+  return module.starts_with(kTextModel) ? module.substr(kTextModel.size()) : module;
 }
 
 bool is_unet_module(const std::string& module) {
