@@ -168,7 +168,7 @@ Adapter pipeline_adapter_of(std::vector<std::string> modules) {
 TEST(PipelineFiles, NameEveryLinearModuleAndConvolution) {
   const TemporaryFolder folder;
   const fs::path file = folder / "kohya.safetensors";
-  for (const std::string family : {"sd1", "sd2", "sdxl"}) {
+  for (const std::string family : {"sd1", "sdxl"}) {
     const Json names = read_json(kFiles / family / "names.json", ErrorKind::kData);
     Adapter adapter;
     std::set<std::string> expected;
