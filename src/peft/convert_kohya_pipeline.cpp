@@ -249,7 +249,8 @@ Adapter read_kohya_pipeline(const fs::path& path, const BaseFacts&) {
   Adapter adapter;
   adapter.weights_file = path;
   adapter.config = Json::object();
-  for (const auto& [key, value] : io::SafetensorsFile(path).metadata()) {
+  const io::SafetensorsFile file(path);
+  for (const auto& [key, value] : file.metadata()) {
     adapter.config[key] = value;
   }
   for (const auto& [module, parts] :

@@ -134,7 +134,8 @@ TEST(PipelineFiles, AreWrittenAsDiffusersAndPeftLoadThem) {
     const Json theirs = Json::parse(other.metadata().at("lora_adapter_metadata"));
     for (const auto& [key, value] : metadata.items()) {
       ASSERT_TRUE(theirs.contains(key)) << key;  // older versions of PEFT refuse unknown ones
-      const bool is_named_otherwise = key.ends_with("target_modules") || key.ends_with("_pattern") || key.ends_with("lora_alpha");
+      const bool is_named_otherwise = key.ends_with("target_modules") || key.ends_with("_pattern") || key.ends_with("lora_alpha") ||
+                                      key.ends_with("use_rslora");  // other options of the same scale
       EXPECT_TRUE(is_named_otherwise || value == theirs[key]) << key << " " << value << " " << theirs[key];
     }
     EXPECT_FALSE(metadata["unet.target_modules"].empty());
