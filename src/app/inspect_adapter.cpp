@@ -63,8 +63,8 @@ Json whole_tensors(const peft::Adapter& adapter) {
 Json component_counts(const std::vector<peft::LowRankUpdate>& updates) {
   Json counts = Json::object();
   for (const peft::LowRankUpdate& update : updates) {
-    Json& kinds = counts[peft::component_of(update.module)];
-    kinds[kind_name(update)] = kinds.value(kind_name(update), 0) + 1;
+    Json& count = counts[peft::component_of(update.module)][kind_name(update)];
+    count = count.is_null() ? 1 : count.get<int64_t>() + 1;
   }
   return counts;
 }
