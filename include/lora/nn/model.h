@@ -20,12 +20,12 @@ struct BaseSize {
 /// A model as everything above nn/ sees it: a body, and what scores tokens or documents by its result. Not logits, so that an objective
 /// can compute the loss in chunks and only at supervised positions.
 struct Model {
-  std::string family;  ///< transformers' model_type; "": none of its families
   std::unique_ptr<Body> body;
   std::unique_ptr<TokenScorer> tokens;        ///< null: it does not score tokens (an encoder, or a model whose head scores documents)
   std::unique_ptr<DocumentScorer> documents;  ///< null: it does not score documents
   /// The body, as a network that takes whole rows; null: it takes tokens.
   const RowModel* rows = nullptr;
+  std::string family = {};  ///< transformers' model_type; "": none of its families
 
   /// Every module that target_modules can name, in transformers' order; those of heads come last.
   std::vector<Host*> hosts() const;
