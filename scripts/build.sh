@@ -63,7 +63,8 @@ check_machine() {
 # The Debian packages that the preset needs and that are not installed.
 missing_packages() {
   local needed=(g++ cmake ninja-build git pkg-config python3 python3-pip ccache libcli11-dev nlohmann-json3-dev libspdlog-dev
-    libsentencepiece-dev sentencepiece libgtest-dev libgmock-dev libssl-dev libpcre2-dev libicu-dev zlib1g-dev)
+    libsentencepiece-dev sentencepiece libgtest-dev libgmock-dev libssl-dev libpcre2-dev libicu-dev zlib1g-dev
+    libjpeg62-turbo-dev libpng-dev libwebp-dev)
   [ "$preset" != tidy ] || needed+=(clang-tidy)
   local installed package
   installed=$({ dpkg-query --show --showformat '${db:Status-Abbrev}${Package}\n' "${needed[@]}" 2>/dev/null || true; } | sed -n 's/^.i //p')
@@ -117,7 +118,7 @@ check_tools() {
   done
   [ "$preset" != tidy ] || command -v clang-tidy >/dev/null || missing+=(clang-tidy)
   if command -v pkg-config >/dev/null; then
-    for library in sentencepiece spdlog nlohmann_json libpcre2-8 icu-uc libcrypto zlib gtest gmock CLI11; do
+    for library in sentencepiece spdlog nlohmann_json libpcre2-8 icu-uc libcrypto zlib libjpeg libpng16 libwebp libwebpdemux gtest gmock CLI11; do
       pkg-config --exists "$library" || missing+=("$library")
     done
   fi

@@ -5,6 +5,7 @@
 
 #include "app/classifier.h"
 #include "app/merge_script.h"
+#include "app/pipeline_base.h"
 #include "app/script_rows.h"
 #include "lora/base/error.h"
 #include "lora/peft/task.h"
@@ -120,7 +121,7 @@ Labels label_by_module(const LabelledRows& rows, const nn::Model& model) {
   return labels;
 }
 
-/// A module has none of PEFT's tasks.
+/// A module has none of PEFT's tasks, nor has the network of a pipeline.
 peft::MethodOptions without_task(peft::MethodOptions options, const std::vector<std::string>&) {
   options->has_task = false;
   return options;
@@ -148,8 +149,14 @@ std::string merging_into_module(const config::RunConfig& config) {
          " --output merged.pt";
 }
 
+std::string converting_for_pipelines(const config::RunConfig& config) {
+  const std::string folder = config.output_dir.string();
+  return "Write the file for diffusers, or for A1111, ComfyUI and kohya's tools: lora-convert --adapter " + folder + " --model " +
+         config.model.name + " --to diffusers|kohya --output lora.safetensors";
+}
+
 /// All backends.
-constexpr std::array<Backend, 4> kBackends{{
+constexpr std::array<Backend, 5> kBackends{{
     {.is_module = false,
      .predicts_tokens = true,
      .open = open_family,
@@ -183,15 +190,24 @@ constexpr std::array<Backend, 4> kBackends{{
      .adapter_options = without_task,
      .next_step = merging_into_module,
      .merge = merge_script},
+    {.is_module = false,
+     .predicts_tokens = false,
+     .removes_noise = true,
+     .open = open_denoiser,
+     .adapter_options = without_task,
+     .schedule = pipeline_schedule,
+     .next_step = converting_for_pipelines,
+     .merge = merge_model},
 }};
 
 }  // namespace
 
 const Backend& backend_of(const models::ModelOptions& model, ObjectiveKind objective) {
   const train::ObjectiveEntry& entry = train::objective_entry(objective);
-  const bool predicts_tokens = !entry.labels_documents && !entry.needs_module;
+  const bool predicts_tokens = !entry.labels_documents && !entry.needs_module && !entry.removes_noise;
   const auto fits = [&](const Backend& backend) {
-    return backend.is_module == model.is_torchscript() && backend.predicts_tokens == predicts_tokens;
+    return backend.is_module == model.is_torchscript() && backend.predicts_tokens == predicts_tokens &&
+           backend.removes_noise == entry.removes_noise;
   };
   return *std::find_if(kBackends.begin(), kBackends.end(), fits);
 }

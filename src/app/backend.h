@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -12,6 +13,10 @@
 #include "lora/models/base_model.h"
 #include "lora/peft/options.h"
 #include "lora/train/options.h"
+
+namespace lora::diffusion {
+class NoiseSchedule;
+}
 
 namespace lora::app {
 
@@ -40,6 +45,7 @@ struct LabelledRows {
 struct Backend {
   bool is_module;        ///< a TorchScript module: its layers and maximum length are not known, and it keeps its own dtypes
   bool predicts_tokens;  ///< otherwise something about each row: its label, its values or its loss
+  bool removes_noise = false;  ///< the network of a text-to-image pipeline
   bool has_head = false;  ///< adapters have PEFT's task SEQ_CLS, and labels are those of the adapter or of the stored head
   /// Whether the rows of a run determine how the model is opened: their labels are the outputs of its head, or the module is checked on
   /// them.
@@ -59,6 +65,8 @@ struct Backend {
   std::optional<data::LabelSet> (*label_opened)(const LabelledRows& rows, const nn::Model& model) = nullptr;
   /// An adapter's options with what its task adds. `created`: as in models::BaseModel.
   peft::MethodOptions (*adapter_options)(peft::MethodOptions options, const std::vector<std::string>& created) = nullptr;
+  /// The schedule of the noise that the model removes. `zero_snr` replaces rescale_betas_zero_snr in its config.
+  std::shared_ptr<const diffusion::NoiseSchedule> (*schedule)(const models::ModelOptions& model, std::optional<bool> zero_snr) = nullptr;
   /// A line that tells what can be done with the result of a run.
   std::string (*next_step)(const config::RunConfig& config);
   decltype(&merge_model) merge;

@@ -12,6 +12,7 @@
 #include "app/model_path.h"
 #include "app/new_folder.h"
 #include "app/open_adapter.h"
+#include "app/pipeline_weights.h"
 #include "app/rename_modules.h"
 #include "lora/base/counted.h"
 #include "lora/base/error.h"
@@ -28,17 +29,19 @@
 #include "lora/nn/embedding.h"
 #include "lora/nn/linear.h"
 #include "lora/peft/base_reference.h"
+#include "lora/peft/pipeline_adapter.h"
 
 namespace lora::app {
 
 namespace {
 
-/// A model folder. Some conversions need only config.json and no weights.
+/// A model folder or a pipeline. Some conversions need only config.json and no weights.
 struct BaseFolder {
   fs::path path;
   peft::BaseFacts facts;
   std::unique_ptr<io::Checkpoint> weights;  ///< null if the folder has none
   models::CheckpointLayout layout;          ///< layout of the weights
+  bool is_pipeline = false;                 ///< modules are named by component
 };
 
 constexpr EnumTable<at::ScalarType, 6> kDtypes{{{{at::kFloat, "float32"},
@@ -61,13 +64,18 @@ void require_companion_flag(bool given, const char* flag, bool needed, const cha
   }
 }
 
+/// Whether the scales become part of lora_B, for readers that do not know them.
+bool folds_scales(const ConvertRequest& request) {
+  return request.bake && !request.r && request.to == peft::kAdapterFormats.name(peft::AdapterFormat::kDiffusers);
+}
+
 void require_consistent_convert_flags(const ConvertRequest& request) {
   require_not_together(request.extract, "--extract", !request.adapter.empty(), "--adapter");
   require_not_together(request.extract, "--extract", request.bake, "--bake");
   require_not_together(request.extract, "--extract", request.resize.has_value(), "--resize");
   require_not_together(request.extract, "--extract", !request.model.empty(), "--model");
   require_not_together(request.bake, "--bake", request.resize.has_value(), "--resize");
-  require_companion_flag(request.bake || request.extract, request.bake ? "--bake" : "--extract", request.r.has_value(), "--r");
+  require_companion_flag((request.bake && !folds_scales(request)) || request.extract, request.bake ? "--bake" : "--extract", request.r.has_value(), "--r");
   require_companion_flag(request.r.has_value(), "--r", request.bake || request.extract, "--bake or --extract");
   require_companion_flag(request.extract, "--extract", !request.base.empty(), "--base");
   require_companion_flag(request.extract, "--extract", !request.tuned.empty(), "--tuned");
@@ -94,13 +102,27 @@ std::optional<peft::AdapterFormat> source_format(const ConvertRequest& request) 
   }
   const peft::AdapterFormat format = flag_value(peft::kAdapterFormats, request.from, "--from");
   if (format == peft::AdapterFormat::kGguf || format == peft::AdapterFormat::kVllm) {
-    config_error("--from", "found '" + request.from + "', which can only be written, expected auto, peft, mlx or kohya");
+    config_error("--from", "found '" + request.from + "', which can only be written, expected auto, peft, mlx, kohya or diffusers");
   }
   return format;
 }
 
+BaseFolder open_pipeline_base(const models::ModelOptions& options) {
+  const diffusion::Pipeline pipeline({.path = options.path});
+  auto weights = std::make_unique<PipelineWeights>(pipeline);
+  BaseFolder base{options.path, pipeline_facts(pipeline, *weights, options.name), nullptr, {}, /*is_pipeline=*/true};
+  for (const std::string& name : weights->names()) {
+    base.layout.file_names.emplace(name, name);
+  }
+  base.weights = std::move(weights);
+  return base;
+}
+
 BaseFolder open_base(const std::string& model, const char* flag, const config::Surroundings& surroundings) {
   const models::ModelOptions options = config::read_model_flags({.model = model, .device = "cpu", .flag = flag}, surroundings);
+  if (is_pipeline(options.path)) {
+    return open_pipeline_base(options);
+  }
   require_model(options, flag);
   BaseFolder base{options.path, {options.name, {}, {}}, nullptr, {}};
   const models::ModelConfig config = models::read_model_config(options.path);
@@ -214,7 +236,8 @@ void take(peft::Approximation approximation, ConvertReport& report, peft::Adapte
 peft::Adapter extract(const ConvertRequest& request, BaseFolder& base, ConvertReport& report) {
   base = open_base(request.base, "--base", request.surroundings);
   const BaseFolder tuned = open_base(request.tuned, "--tuned", request.surroundings);
-  peft::ExtractionTargets targets = extraction_targets(base.path, request.target_modules);
+  peft::ExtractionTargets targets = base.is_pipeline ? pipeline_targets(*base.weights, request.target_modules)
+                                                     : extraction_targets(base.path, request.target_modules);
   targets.model_name = [&layout = base.layout](const std::string& name) { return layout.name_of(name); };
   targets.tuned_name = [&layout = tuned.layout](const std::string& name) { return layout.name_of(name); };
   if (!tuned.weights) {
@@ -250,6 +273,8 @@ peft::Adapter convert(const ConvertRequest& request, BaseFolder& base, ConvertRe
   }
   if (request.resize) {
     take(peft::resized(adapter, *request.resize), report, adapter);
+  } else if (folds_scales(request)) {
+    adapter = peft::with_folded_scales(std::move(adapter));
   } else if (request.bake) {
     take(peft::baked(adapter, *request.r, [&base](const std::string& module) { return base_weight(base, module); }), report, adapter);
     report.relative_error_of_all = report.relative_error;
@@ -295,6 +320,9 @@ int convert_command(const ConvertRequest& request) {
   const fs::path output = checked_adapter_folder(request, report.format);
   BaseFolder base;
   const peft::Adapter adapter = request.extract ? extract(request, base, report) : convert(request, base, report);
+  if (peft::is_of_pipeline(adapter) && request.kohya_prefix != ConvertRequest{}.kohya_prefix) {
+    config_error("--kohya-prefix", "is not used for an adapter of a text-to-image pipeline, each component of which has a prefix of its own");
+  }
   const auto write = [&](const fs::path& path) {
     report.written = peft::write_foreign_adapter(report.format, path, adapter, base.facts, options);
   };

@@ -1,18 +1,28 @@
 #include "app/convert_report.h"
 
+#include <set>
+
 #include "app/text_table.h"
 #include "lora/base/counted.h"
 #include "lora/base/file.h"
 #include "lora/base/text.h"
+#include "lora/peft/pipeline_adapter.h"
 
 namespace lora::app {
 
 namespace {
 
+/// The size of the format's files, in the folders of a pipeline's components too.
 int64_t size_of(const ConvertReport& report) {
+  std::set<fs::path> folders{report.output};
+  for (const std::string& component : peft::pipeline_components()) {
+    folders.insert(peft::component_folder(report.output, component));
+  }
   int64_t size = 0;
-  for (const fs::path& file : peft::files_of_format(report.format, report.output)) {
-    size += static_cast<int64_t>(fs::file_size(file));
+  for (const fs::path& folder : folders) {
+    for (const fs::path& file : peft::files_of_format(report.format, folder)) {
+      size += fs::is_regular_file(file) ? static_cast<int64_t>(fs::file_size(file)) : 0;
+    }
   }
   return size;
 }

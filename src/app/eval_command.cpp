@@ -59,6 +59,10 @@ ObjectiveKind objective_of_module(const EvalRequest& request, data::RowFormat fo
   return kind;
 }
 
+bool are_images(data::RowFormat format) {
+  return data::facts_of(format).content == data::RowContent::kImages;
+}
+
 /// Of a model of a supported family, the first that reads such rows; of a module, the tokens if none is given.
 ObjectiveKind objective_of(const EvalRequest& request, data::RowFormat format, bool is_module) {
   const bool has_supervised_tokens = train::objective_entry(ObjectiveKind::kCausalLm).reads(format);
@@ -79,6 +83,9 @@ void require_flags_with_effect(const EvalRequest& request, data::RowFormat forma
     config_error("--train-on", "has no effect on rows in the format " + request.format +
                                    ": expected prompt_completion, instruction or messages. Leave it out.");
   }
+  if (is_module && are_images(format)) {
+    config_error("--format", "found " + request.format + " for a TorchScript model, expected a text-to-image pipeline for such rows");
+  }
   if (!is_module && (!request.objective.empty() || format == data::RowFormat::kFeatures)) {
     config_error(request.objective.empty() ? "--format" : "--objective",
                  "is only for TorchScript models: found " + (request.objective.empty() ? request.format : request.objective) +
@@ -88,6 +95,10 @@ void require_flags_with_effect(const EvalRequest& request, data::RowFormat forma
 
 /// Throws config Error for results that this use of the model does not give.
 void require_possible_results(const EvalRequest& request, ObjectiveKind objective, const Backend& backend) {
+  if (backend.removes_noise && !(request.predictions.empty() && request.token_logprobs.empty())) {
+    config_error(request.predictions.empty() ? "--token-logprobs" : "--predictions",
+                 "cannot be written: found --format " + request.format + ", whose rows are images, which have nothing but a loss");
+  }
   if (backend.predicts_tokens && !request.predictions.empty()) {
     config_error("--predictions", "is only for models that label rows: found --format " + request.format +
                                       ", expected classification, or a TorchScript model with --objective sequence_classification or "
@@ -135,7 +146,8 @@ void add_changes_from_base(std::vector<Evaluation>& evaluations) {
 
 int eval_command(const EvalRequest& request) {
   const EvalSource from{request, data_options(request), source_options(request)};
-  const models::ModelOptions model_flags = model_options(request.inference);
+  const models::ModelOptions model_flags =
+      model_options(request.inference, are_images(from.source.format) ? ObjectiveKind::kDenoising : ObjectiveKind::kCausalLm);
   const bool is_module = backend_of(model_flags).is_module;
   require_flags_with_effect(request, from.source.format, from.options.train_on, is_module);
   const ObjectiveKind objective = objective_of(request, from.source.format, is_module);
@@ -152,6 +164,7 @@ int eval_command(const EvalRequest& request) {
   if (backend.has_head) {
     rows = load_labelled_rows(from, parts);
   }
+  const auto schedule = backend.schedule != nullptr ? backend.schedule(parts.options, std::nullopt) : nullptr;
   std::optional<EvalDocuments> documents;
   if (!rows) {
     documents.emplace(from, parts);
@@ -162,8 +175,8 @@ int eval_command(const EvalRequest& request) {
     require_other_file(file, dataset);
     nn::use_adapter(*parts.base.model, name);
     const data::LabelSet* const labels = parts.labels ? &*parts.labels : nullptr;
-    evaluations.push_back(make_evaluation(
-        name, measure({*parts.base.model, dataset, objective, labels, request.batch_size}, file), dataset, objective, request));
+    const MeasureRequest measured{*parts.base.model, dataset, objective, labels, request.batch_size, schedule};
+    evaluations.push_back(make_evaluation(name, measure(measured, file), dataset, objective, request));
   }
   if (backend.predicts_tokens && request.compare_base && evaluations.size() > 1) {
     add_changes_from_base(evaluations);

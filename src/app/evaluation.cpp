@@ -89,7 +89,7 @@ Evaluation make_evaluation(const std::string& adapter, train::EvalResult found, 
   if (!request.predictions.empty()) {
     evaluation.num_predictions = num_rows;
   }
-  if (rows.examples.front().features() == nullptr) {
+  if (rows.examples.front().features() == nullptr && rows.examples.front().image() == nullptr) {
     evaluation.num_input_tokens = rows.num_tokens();
   }
   if (evaluation.counts_tokens) {

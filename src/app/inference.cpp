@@ -150,7 +150,7 @@ void require_vocabulary(const tokenizer::Tokenizer& tokenizer, const nn::Model& 
   }
 }
 
-models::ModelOptions model_options(const InferenceRequest& request) {
+models::ModelOptions model_options(const InferenceRequest& request, train::ObjectiveKind objective) {
   models::ModelOptions options =
       config::read_model_flags({request.model, request.tokenizer, request.dtype, request.device, request.trust_torchscript,
                                 request.quantize, request.inputs, request.output},
@@ -162,13 +162,13 @@ models::ModelOptions model_options(const InferenceRequest& request) {
   if (request.quantization) {
     options.quantization = request.quantization;
   }
-  require_model(options, "--model");
+  require_model(options, "--model", objective);
   return options;
 }
 
 InferenceParts open_inference(const InferenceRequest& request, train::ObjectiveKind objective, data::Dataset* rows, bool need_labels) {
   InferenceParts parts;
-  parts.options = model_options(request);
+  parts.options = model_options(request, objective);
   const Backend& backend = backend_of(parts.options, objective);
   const FlaggedAdapters adapters = read_flagged_adapters(request, backend);
   if (backend.adapter_labels != nullptr) {

@@ -56,7 +56,7 @@ void require_template_used(const tokenizer::ChatTemplateChoice& choice, data::Ro
 void require_vocabulary(const tokenizer::Tokenizer& tokenizer, const nn::Model& model, const std::string& where);
 
 /// The model options from the request's flags.
-models::ModelOptions model_options(const InferenceRequest& request);
+models::ModelOptions model_options(const InferenceRequest& request, train::ObjectiveKind objective = train::ObjectiveKind::kCausalLm);
 
 /// Loads the model for an objective and attaches its adapters, whose labels it gets (Backend::adapter_labels). `rows`: those that a module
 /// is opened for, whose labels get their meaning. Throws config Error for an adapter name that is empty or repeated and for an adapter that

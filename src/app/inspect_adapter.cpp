@@ -1,8 +1,10 @@
 #include "app/inspect_adapter.h"
 
 #include <ATen/ATen.h>
+#include <c10/util/accumulate.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "app/heat_map.h"
@@ -13,17 +15,24 @@
 #include "app/text_table.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/text.h"
+#include "lora/peft/pipeline_adapter.h"
 #include "lora/peft/update_figures.h"
 
 namespace lora::app {
 
 namespace {
 
+const char* kind_name(const peft::LowRankUpdate& update) {
+  constexpr std::array kConvolutions{"Linear", "Conv1d", "Conv2d", "Conv3d"};
+  return update.is_embedding() ? "Embedding" : kConvolutions.at(std::min(update.kernel.size(), kConvolutions.size() - 1));
+}
+
 Json module_facts(const peft::LowRankUpdate& update) {
   const peft::UpdateFigures figures = peft::figures_of(update);
   return {{"module", update.module},
-          {"kind", update.is_embedding() ? "Embedding" : "Linear"},
-          {"in_features", update.A_RI.size(1)},
+          {"kind", kind_name(update)},
+          {"kernel", update.kernel},
+          {"in_features", update.A_RI.size(1) / c10::multiply_integers(update.kernel)},
           {"out_features", update.B_OR.size(0)},
           {"rank", update.rank()},
           {"lora_alpha", update.alpha},
@@ -37,6 +46,16 @@ Json module_facts(const peft::LowRankUpdate& update) {
           {"singular_values", figures.singular_values},
           {"dora", update.magnitude_O.has_value()},
           {"lora_bias", update.bias_O.has_value()}};
+}
+
+/// For an adapter of a text-to-image pipeline: how many modules of which kind it has of each component.
+Json component_counts(const std::vector<peft::LowRankUpdate>& updates) {
+  Json counts = Json::object();
+  for (const peft::LowRankUpdate& update : updates) {
+    Json& kinds = counts[peft::component_of(update.module)];
+    kinds[kind_name(update)] = kinds.value(kind_name(update), 0) + 1;
+  }
+  return counts;
 }
 
 /// "LoRA", "rsLoRA", "DoRA", "rsLoRA + DoRA", the name of the adapter's formula, or the peft_type of a method that only replaces weights.
@@ -95,6 +114,16 @@ std::string head_text(const Json& facts) {
   text += "\ntargets      " + (config.contains("target_modules") ? config["target_modules"].dump() : "(not named)");
   text += "\nsize         " + with_thousands(facts["num_parameters"].get<int64_t>()) + " parameters in " +
           std::to_string(facts["modules"].size()) + " modules, " + human_bytes(size) + "\n";
+  if (facts.contains("components")) {
+    text += "family       " + (facts["family"] == "" ? "(its modules do not tell)" : facts["family"].get<std::string>()) + "\n";
+    for (const auto& [component, kinds] : facts["components"].items()) {
+      text += "component    " + component;
+      for (const auto& [kind, count] : kinds.items()) {
+        text += ", " + count.dump() + " " + kind;
+      }
+      text += "\n";
+    }
+  }
   if (!facts["norm_update"].is_null()) {
     text += "update       norm " + number_of(facts["norm_update"]) + " over all modules\n";
   }
@@ -134,7 +163,7 @@ Json adapter_facts(const std::filesystem::path& path) {
                      {"of_base", held.of_base}});
     parameters += peft::num_parameters(held);
   }
-  return {{"kind", "adapter"},
+  Json facts{{"kind", "adapter"},
           {"path", path.string()},
           {"format", peft::kAdapterFormats.name(opened.format)},
           {"method", method_of(adapter)},
@@ -145,6 +174,11 @@ Json adapter_facts(const std::filesystem::path& path) {
           {"norm_update", modules.empty() || has_formula(modules) ? Json(nullptr) : Json(std::sqrt(squares))},
           {"modules", modules},
           {"whole_tensors", whole}};
+  if (peft::is_of_pipeline(adapter)) {
+    facts["family"] = peft::pipeline_family(adapter);
+    facts["components"] = component_counts(adapter.low_rank());
+  }
+  return facts;
 }
 
 std::string adapter_text(const Json& facts, bool colour) {

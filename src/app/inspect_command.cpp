@@ -7,9 +7,11 @@
 
 #include "app/inspect_adapter.h"
 #include "app/inspect_model.h"
+#include "app/inspect_pipeline.h"
 #include "app/inspect_run.h"
 #include "app/inspect_script.h"
 #include "app/inspect_tensors.h"
+#include "app/open_adapter.h"
 #include "lora/base/bundle.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
@@ -44,7 +46,11 @@ bool is_checkpoint(const fs::path& path) {
 
 bool is_adapter(const fs::path& path) {
   return has(path, peft::kAdapterConfigFile) || has(path, peft::kAdapterWeightsFile) || has(path, peft::kAdapterPickleFile) ||
-         has(path, "adapters.safetensors");
+         has(path, "adapters.safetensors") || is_adapter_of_text_encoders(path) || is_pipeline_adapter_file(path);
+}
+
+bool is_pipeline_folder(const fs::path& path) {
+  return has(path, "model_index.json");
 }
 
 bool is_model(const fs::path& path) {
@@ -63,11 +69,13 @@ struct Kind {
   Json (*facts)(const fs::path& path);
   std::string (*text)(const Json& facts, bool colour);
 };
-constexpr std::array<Kind, 7> kKinds{
+constexpr std::array<Kind, 8> kKinds{
     {{"a run (run.json, metrics.jsonl, checkpoint-<step>)", is_run, run_facts, run_text},
      {"a checkpoint (trainer_state.json, MANIFEST.json)", is_checkpoint, checkpoint_facts, checkpoint_text},
-     {"an adapter (adapter_config.json with adapter_model.safetensors or MLX's adapters.safetensors)", is_adapter, adapter_facts,
-      adapter_text},
+     {"an adapter (adapter_config.json with adapter_model.safetensors or MLX's adapters.safetensors; a LoRA file of a text-to-image "
+      "pipeline)",
+      is_adapter, adapter_facts, adapter_text},
+     {"a text-to-image pipeline (model_index.json)", is_pipeline_folder, pipeline_folder_facts, pipeline_folder_text},
      {"a model (config.json, model.safetensors or its index; a GGUF file)", is_model, model_facts, model_text},
      {"the output of a run with several adapters (folders with run.json)", is_several_runs, several_runs_facts, several_runs_text},
      {"a .safetensors file", is_tensor_file, tensor_file_facts, tensor_file_text},

@@ -87,7 +87,7 @@ train::EvalResult measure_outputs(const MeasureRequest& request, const std::opti
 train::EvalResult measure_objective(const MeasureRequest& request) {
   const data::BatchOptions batches{request.batch_size, /*packing=*/false, std::numeric_limits<int64_t>::max(), /*shuffle=*/false};
   return train::objective_entry(request.objective)
-      .make({request.model, request.rows, &request.rows, request.labels, batches})
+      .make({request.model, request.rows, &request.rows, request.labels, batches, {}, request.schedule})
       ->evaluate();
 }
 
@@ -106,7 +106,8 @@ void require_finite(const train::EvalResult& found, const MeasureRequest& reques
     data::Dataset row;
     row.examples = {request.rows.examples[i]};
     row.labels = request.rows.labels;
-    if (!std::isfinite(measure_rows({request.model, row, request.objective, request.labels, request.batch_size}, std::nullopt).loss)) {
+    const MeasureRequest own{request.model, row, request.objective, request.labels, request.batch_size, request.schedule};
+    if (!std::isfinite(measure_rows(own, std::nullopt).loss)) {
       origins.push_back(row.examples.front().origin.text());
     }
   }

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <optional>
 
 #include "lora/base/result_file.h"
@@ -8,6 +9,10 @@
 #include "lora/nn/model.h"
 #include "lora/train/objective.h"
 #include "lora/train/options.h"
+
+namespace lora::diffusion {
+class NoiseSchedule;
+}
 
 namespace lora::app {
 
@@ -18,6 +23,7 @@ struct MeasureRequest {
   train::ObjectiveKind objective;
   const data::LabelSet* labels;  ///< meaning of the rows' labels; null if they have none
   int64_t batch_size;
+  std::shared_ptr<const diffusion::NoiseSchedule> schedule = nullptr;  ///< of the noise that the model removes; null: it is no denoiser
 };
 
 /// Evaluates the objective on the rows, in their order. With `file`, writes what the model gives for each row: log-probabilities of tokens,

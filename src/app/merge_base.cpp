@@ -26,6 +26,24 @@ constexpr const char* kQuantizationConfig = "quantization_config";
 
 }  // namespace
 
+void append_merged(const peft::MergedTensor& tensor, at::ScalarType dtype, const Tensor& base,
+                   const std::function<void(const Tensor&)>& append, const std::function<void()>& release) {
+  const int64_t rows = tensor.shape.empty() ? 1 : tensor.shape.front();
+  const int64_t row_elements = rows > 0 ? base.numel() / rows : 0;
+  const int64_t step = tensor.needs_all_rows() ? rows : std::max<int64_t>(1, kPieceElements / std::max<int64_t>(1, row_elements));
+  for (int64_t begin = 0; begin < rows; begin += step) {
+    throw_if_interrupted();
+    const Tensor piece = peft::merged_rows(tensor, base, begin, std::min(rows, begin + step)).to(dtype);
+    if (tensor.is_float && !at::isfinite(piece).all().item<bool>()) {
+      model_error(tensor.name, "would get a value that is not finite in " + io::dtype_name(dtype) +
+                                   ". Likely cause: a damaged base, or values too large for float16 (use --dtype bfloat16).");
+    }
+    append(piece);
+    release();
+  }
+  log::progress("writing " + tensor.name);
+}
+
 MergeBase::MergeBase(const models::ModelOptions& options) : options_(options) {
   models::ModelConfig config = models::read_model_config(options.path);
   source_ = models::open_checkpoint(options.path, config);
@@ -140,21 +158,7 @@ io::TensorStream MergeBase::stream(const peft::MergedTensor& tensor) const {
 
 void MergeBase::produce(const peft::MergedTensor& tensor, at::ScalarType dtype,
                         const std::function<void(const Tensor&)>& append) const {
-  const Tensor base = values(tensor);
-  const int64_t rows = tensor.shape.empty() ? 1 : tensor.shape.front();
-  const int64_t row_elements = rows > 0 ? base.numel() / rows : 0;
-  const int64_t step = tensor.needs_all_rows() ? rows : std::max<int64_t>(1, kPieceElements / std::max<int64_t>(1, row_elements));
-  for (int64_t begin = 0; begin < rows; begin += step) {
-    throw_if_interrupted();
-    const Tensor piece = peft::merged_rows(tensor, base, begin, std::min(rows, begin + step)).to(dtype);
-    if (tensor.is_float && !at::isfinite(piece).all().item<bool>()) {
-      model_error(tensor.name, "would get a value that is not finite in " + io::dtype_name(dtype) +
-                                   ". Likely cause: a damaged base, or values too large for float16 (use --dtype bfloat16).");
-    }
-    append(piece);
-    release(tensor);
-  }
-  log::progress("writing " + tensor.name);
+  append_merged(tensor, dtype, values(tensor), append, [&] { release(tensor); });
 }
 
 }  // namespace lora::app

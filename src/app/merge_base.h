@@ -19,6 +19,11 @@
 
 namespace lora::app {
 
+/// Appends the rows of a tensor of the result, a piece at a time. Throws model Error for a value that is not finite in `dtype`.
+/// @param base all of the base's values. @param release is called after each piece, to drop the pages that were read.
+void append_merged(const peft::MergedTensor& tensor, at::ScalarType dtype, const at::Tensor& base,
+                   const std::function<void(const at::Tensor&)>& append, const std::function<void()>& release);
+
 /// A base model, config.json and weights, that is written again with some of its weights changed: one piece of one tensor at a time.
 /// Weights that are packed in its files are read as the numbers that they decode to.
 class MergeBase {

@@ -5,9 +5,11 @@
 #include "app/adapter_templates.h"
 #include "app/backend.h"
 #include "app/flag_value.h"
+#include "app/merge_pipeline.h"
 #include "app/model_path.h"
 #include "app/new_folder.h"
 #include "app/open_adapter.h"
+#include "app/pipeline_weights.h"
 #include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
@@ -80,7 +82,7 @@ std::vector<peft::WeightedAdapter> read_adapters(const MergeRequest& request) {
   for (size_t i = 0; i < request.adapters.size(); ++i) {
     const fs::path folder = request.adapters[i];
     const double weight = request.weights.empty() ? 1.0 : request.weights[i];
-    adapters.push_back({open_adapter_folder(folder), weight, folder.string()});
+    adapters.push_back({open_any_adapter(folder), weight, folder.string()});
   }
   return adapters;
 }
@@ -160,7 +162,7 @@ void combine_adapters(const MergeRequest& request) {
   combined.labels = label_description(adapters);
   const std::string base_name = base_name_of(adapters);
   write_new_folder(request.output, [&](const fs::path& folder) {
-    peft::write_adapter(folder, combined, base_name);
+    peft::write_foreign_adapter(peft::AdapterFormat::kPeft, folder, combined, {base_name, {}, {}}, {});
     write_shared_template({request.adapters.begin(), request.adapters.end()}, folder);
   });
   log::info("wrote " + request.output.string() + ": " + counted(static_cast<int64_t>(combined.low_rank().size()), "module") + " of " +
@@ -175,6 +177,10 @@ int merge_command(const MergeRequest& request) {
     const models::ModelOptions model = config::read_model_flags(
         {.model = request.model, .dtype = request.dtype, .device = request.device, .trust_torchscript = request.trust_torchscript},
         request.surroundings);
+    if (is_pipeline(model.path)) {
+      merge_pipeline(request, model, read_adapters(request));
+      return 0;
+    }
     require_model(model, "--model");
     backend_of(model).merge(request, model, read_adapters(request));
   } else {

@@ -67,10 +67,11 @@ void require_path(const models::ModelOptions& options, const std::string& where)
   }
 }
 
-void require_model(const models::ModelOptions& options, const std::string& where) {
+void require_model(const models::ModelOptions& options, const std::string& where, train::ObjectiveKind objective) {
   require_path(options, where);
-  if (backend_of(options).is_module) {
-    return;
+  const Backend& backend = backend_of(options, objective);
+  if (backend.is_module || backend.removes_noise) {
+    return;  // what opens it says what is wrong
   }
   std::error_code error;
   if (!is_folder(options.path)) {
@@ -81,6 +82,10 @@ void require_model(const models::ModelOptions& options, const std::string& where
   }
   if (fs::exists(options.path / peft::kAdapterConfigFile, error)) {
     fail_as_adapter(options.path, where);
+  }
+  if (fs::exists(options.path / "model_index.json", error)) {
+    model_error(where, "is a text-to-image pipeline: found model_index.json in '" + options.path.string() + "'" + kExpected +
+                           ". To train on images with it, set training.objective to \"denoising\".");
   }
   const std::vector<std::string> names = names_in(options.path);
   model_error(where, "holds no config.json: found " + (names.empty() ? "an empty folder" : join(names, ", ", 4)) + " in '" +

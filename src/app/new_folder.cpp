@@ -5,6 +5,7 @@
 #include "app/companions.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
+#include "lora/base/text.h"
 #include "lora/peft/file_names.h"
 
 namespace lora::app {
@@ -24,15 +25,28 @@ bool is_within(const fs::path& inner, const fs::path& outer) {
 /// Whether a folder that we write may contain a file of that name.
 bool is_of_a_result(const fs::path& file) {
   const std::string name = file.filename().string();
-  return name == "config.json" || name == peft::kAdapterConfigFile || name == "README.md" || name == "model.safetensors.index.json" ||
-         file.extension() == ".safetensors" || is_companion(file);
+  return name == "config.json" || name == peft::kAdapterConfigFile || name == "README.md" || name.ends_with(".safetensors.index.json") ||
+         name == "model_index.json" || file.extension() == ".safetensors" || is_companion(file);
 }
 
-/// Whether every file below a folder is a companion of weights.
+/// Whether a folder is that of a component of a text-to-image pipeline.
+bool is_of_a_component(const fs::path& folder) {
+  const std::string name = folder.filename().string();
+  return starts_with_any(name, {"unet", "transformer", "vae", "text_encoder", "tokenizer", "scheduler", "safety_checker",
+                                "feature_extractor", "image_encoder"});
+}
+
+/// Whether every file below a folder is a companion of weights, or what a component of a pipeline has.
 bool holds_companions_alone(const fs::path& folder) {
+  const bool is_component = is_of_a_component(folder);
+  const auto may_be_replaced = [is_component](const fs::path& file) {
+    const std::string name = file.filename().string();
+    return is_companion(file) ||
+           (is_component && (is_of_a_result(file) || name == "scheduler_config.json" || name == "preprocessor_config.json"));
+  };
   const fs::recursive_directory_iterator entries(folder);
   return std::all_of(begin(entries), end(entries),
-                     [](const fs::directory_entry& entry) { return entry.is_directory() || is_companion(entry.path()); });
+                     [&](const fs::directory_entry& entry) { return entry.is_directory() || may_be_replaced(entry.path()); });
 }
 
 }  // namespace

@@ -1,15 +1,76 @@
 #include "app/open_adapter.h"
 
 #include "lora/config/command_line.h"
+#include "lora/peft/file_names.h"
+#include "lora/peft/pipeline_adapter.h"
 
 namespace lora::app {
 
-peft::Adapter open_adapter_folder(const std::filesystem::path& folder) {
+namespace {
+
+namespace fs = std::filesystem;
+
+peft::Adapter open_single_folder(const fs::path& folder) {
   return peft::read_adapter(folder, config::read_adapter_folder(folder));
 }
 
+bool has_adapter(const fs::path& folder) {
+  std::error_code ignored;
+  return fs::exists(folder / peft::kAdapterConfigFile, ignored);
+}
+
+/// The adapters of text encoders in folders of an adapter's folder.
+std::vector<peft::ComponentAdapter> text_encoder_adapters(const fs::path& folder) {
+  std::vector<peft::ComponentAdapter> parts;
+  for (const std::string& component : peft::pipeline_components()) {
+    const fs::path own = peft::component_folder(folder, component);
+    if (own != folder && has_adapter(own)) {
+      parts.push_back({component, open_single_folder(own)});
+    }
+  }
+  return parts;
+}
+
+}  // namespace
+
+bool is_adapter_of_text_encoders(const fs::path& folder) {
+  for (const std::string& component : peft::pipeline_components()) {
+    const fs::path own = peft::component_folder(folder, component);
+    if (own != folder && has_adapter(own)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+peft::Adapter open_adapter_folder(const fs::path& folder) {
+  std::vector<peft::ComponentAdapter> parts;
+  if (has_adapter(folder) || !is_adapter_of_text_encoders(folder)) {
+    peft::Adapter adapter = open_single_folder(folder);
+    const std::string network = peft::network_of_folder(adapter);
+    if (network.empty()) {
+      return adapter;
+    }
+    parts.push_back({network, std::move(adapter)});
+  }
+  for (peft::ComponentAdapter& part : text_encoder_adapters(folder)) {
+    parts.push_back(std::move(part));
+  }
+  return peft::joined(std::move(parts));
+}
+
+bool is_pipeline_adapter_file(const fs::path& path) {
+  std::error_code ignored;
+  return fs::is_regular_file(path, ignored) && path.extension() == ".safetensors" && peft::is_pipeline_file(path);
+}
+
+peft::Adapter open_any_adapter(const fs::path& path) {
+  return is_pipeline_adapter_file(path) ? open_adapter(path, std::nullopt, {}).adapter : open_adapter_folder(path);
+}
+
 OpenedAdapter open_adapter(const std::filesystem::path& path, std::optional<peft::AdapterFormat> format, const peft::BaseFacts& base) {
-  const peft::AdapterFormat found = format ? *format : peft::detect_adapter_format(path);
+  const bool is_text_only = !format && is_adapter_of_text_encoders(path);
+  const peft::AdapterFormat found = format ? *format : is_text_only ? peft::AdapterFormat::kPeft : peft::detect_adapter_format(path);
   return {found, found == peft::AdapterFormat::kPeft ? open_adapter_folder(path)
                                                      : peft::read_foreign_adapter(found, path, base)};
 }

@@ -111,7 +111,7 @@ Json prediction_json(const at::Tensor& outputs_NK, int64_t row, const OutputKind
 
 train::EvalResult score_rows(nn::Model& model, const data::Dataset& dataset, const OutputKind& kind, int64_t batch_size,
                              const std::optional<ResultFile>& file) {
-  LabelComparison comparison(dataset, kind, /*is_list=*/kind.are_values && model.rows != nullptr);
+  LabelComparison comparison(dataset, kind, /*is_list=*/kind.are_values && model.rows() != nullptr);
   if (!file) {
     for_each_output(model, dataset, batch_size,
                     [&](const auto& rows, const auto& tokens, const at::Tensor& outputs_NK) { comparison.add(rows, tokens, outputs_NK); });

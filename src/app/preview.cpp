@@ -6,6 +6,8 @@
 #include "app/text_table.h"
 #include "lora/base/counted.h"
 #include "lora/base/terminal.h"
+#include "lora/base/text.h"
+#include "lora/io/tensor_facts.h"
 #include "lora/nn/batch.h"
 
 namespace lora::app {
@@ -71,6 +73,18 @@ std::string dense_sample(const data::Example& example, const data::Dataset& data
   return "features " + Json(row.shape).dump() + target;
 }
 
+/// "latents [4,16,24], text states [77,768], timestep 12: a cat".
+std::string image_sample(const data::ImageRow& image) {
+  std::string text = "latents " + io::shape_text(image.latents) + ", text states " + io::shape_text(image.states);
+  text += image.pooled > 0 ? ", pooled text [" + std::to_string(image.pooled) + "]" : "";
+  if (image.time_ids) {
+    text += ", time ids " + Json(*image.time_ids).dump();
+  }
+  text += image.timestep ? ", timestep " + std::to_string(*image.timestep) : "";
+  text += image.is_prior ? ", prior" : "";
+  return text + (image.caption != nullptr ? ": " + printable(*image.caption, 200) : "");
+}
+
 /// "  model.layers.*.self_attn.q_proj  30": each pattern with the number of its modules, in order of first appearance.
 std::string grouped_modules(const std::vector<std::string>& modules) {
   std::vector<std::pair<std::string, int64_t>> groups;
@@ -101,8 +115,11 @@ std::string dry_run_report(const peft::Method& method, const data::Dataset& trai
   for (size_t i = 0; i < std::min(count, train.examples.size()); ++i) {
     const data::Example& example = train.examples[i];
     report += "sample " + example.origin.text() + ": " +
-              (example.features() != nullptr ? dense_sample(example, train, labels) : sample_facts(example, train, labels)) + "\n";
-    if (example.features() == nullptr) {
+              (example.image() != nullptr      ? image_sample(*example.image())
+               : example.features() != nullptr ? dense_sample(example, train, labels)
+                                               : sample_facts(example, train, labels)) +
+              "\n";
+    if (example.features() == nullptr && example.image() == nullptr) {
       for (size_t document = 0; document < example.num_documents(); ++document) {
         report += "  " + marked_document(example, document, tokenizer, colour) + "\n";
       }

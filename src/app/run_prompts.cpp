@@ -112,8 +112,8 @@ void require_one_template(const std::vector<config::RunConfig>& runs, bool has_p
   };
   for (const config::RunConfig& run : runs) {
     if (texts_of(run) != texts_of(runs.front())) {
-      config_error("adapter", "the rows are read once for all adapters, but " + run.adapter_name +
-                                  " starts from another chat template than " + runs.front().adapter_name +
+      config_error("adapter", "the rows are read once for all adapters, but " + run.name +
+                                  " starts from another chat template than " + runs.front().name +
                                   ". Set data.chat_template to the one to use.");
     }
   }

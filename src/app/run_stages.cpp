@@ -85,7 +85,7 @@ const Backend& backend_of_run(const RunConfig& config) {
 
 /// Throws config Error where the adapter trains a whole module whose weight would be packed, before that is done.
 void require_trainable_modules(const RunConfig& config) {
-  if (!config.adapter || config.adapter->modules_to_save.empty()) {
+  if (!config.adapter || config.adapter->modules_to_save.empty() || backend_of_run(config).removes_noise) {
     return;
   }
   for (const std::string& module : models::packed_modules(config.model)) {
@@ -180,10 +180,15 @@ void try_longest_document(const models::BaseModel& base, const RunRows& rows) {
   }
 }
 
+std::shared_ptr<const diffusion::NoiseSchedule> schedule_of(const RunConfig& config) {
+  const Backend& backend = backend_of_run(config);
+  return backend.schedule == nullptr ? nullptr : backend.schedule(config.model, config.training.denoising.rescale_betas_zero_snr);
+}
+
 std::unique_ptr<train::Objective> make_objective(const RunConfig& config, const models::BaseModel& base, const RunRows& rows) {
   std::unique_ptr<train::Objective> objective =
       train::objective_entry(config.training.objective)
-          .make({*base.model, rows.train, rows.eval_set(), rows.label_set(), eval_batches(config), config.training});
+          .make({*base.model, rows.train, rows.eval_set(), rows.label_set(), eval_batches(config), config.training, schedule_of(config)});
   const std::vector<std::string> metrics = objective->metric_names();
   const std::string& needed = config.training.metric_for_best_model;
   if (std::find(metrics.begin(), metrics.end(), needed) == metrics.end()) {
@@ -225,6 +230,14 @@ RunParts load_rows_first(const RunConfig& config, std::unique_ptr<tokenizer::Tok
   return {std::move(tokenizer), std::move(prompts), std::move(base), std::move(rows), std::move(method), std::move(objective)};
 }
 
+/// Whether the second run has other rows or base weights: the seed chooses the rows that are held out and draws weights that no file has.
+bool loads_otherwise(const RunConfig& previous, const RunConfig& config, const RunParts& parts) {
+  const bool holds_out = config.data.eval.empty() && config.data.eval_fraction > 0;
+  const bool draws_weights = config.model.from_scratch || !parts.base.created.empty();
+  return config.training.objective != previous.training.objective ||
+         (config.training.seed != previous.training.seed && (holds_out || draws_weights));
+}
+
 }  // namespace
 
 bool starts_from_data(const RunConfig& config) {
@@ -260,7 +273,7 @@ peft::BaseReference base_reference(const RunConfig& config, const models::BaseMo
 }
 
 RunParts load_run(const RunConfig& config) {
-  require_model(config.model, "model.path");
+  require_model(config.model, "model.path", config.training.objective);
   require_trainable_modules(config);
   std::unique_ptr<tokenizer::Tokenizer> tokenizer = open_tokenizer(config);
   return backend_of_run(config).is_opened_for_rows ? load_rows_first(config, std::move(tokenizer))
@@ -268,15 +281,21 @@ RunParts load_run(const RunConfig& config) {
 }
 
 void switch_run(const RunConfig& previous, const RunConfig& config, RunParts& parts) {
+  const bool is_loaded_otherwise = loads_otherwise(previous, config, parts);
   parts.method.reset();
+  parts.objective.reset();
+  if (is_loaded_otherwise) {
+    parts = RunParts();
+    parts = load_run(config);
+    return;
+  }
   if (peft::changes_base(previous.adapter)) {
-    parts.objective.reset();
     parts.base = open_run_base(config, backend_of_run(config).is_opened_for_rows ? parts.rows.get() : nullptr);
-    parts.objective = make_objective(config, parts.base, *parts.rows);
   } else {
     nn::remove_adapters(*parts.base.model);
   }
   parts.method = attach(config, parts.base, parts.rows->label_set());
+  parts.objective = make_objective(config, parts.base, *parts.rows);
 }
 
 void attach_initial_ranks(const RunConfig& config, RunParts& parts) {

@@ -7,8 +7,8 @@ namespace lora::app {
 /// attached afterwards, by attach_from_data. Throws what the stages throw.
 RunParts load_run(const config::RunConfig& config);
 
-/// Replaces the adapter of one run by that of another, which differs in nothing else. Loads the base model again if the previous adapter
-/// changed it.
+/// Replaces the adapter and the objective of one run by those of another, which differs in nothing but keys of adapter and training. Loads
+/// the base model again if the previous adapter changed it, and everything if another seed gives other rows or weights.
 void switch_run(const config::RunConfig& previous, const config::RunConfig& config, RunParts& parts);
 
 /// Attaches an adapter that is initialised from data as it is before its data are looked at, for a report.

@@ -134,14 +134,14 @@ models::BaseModel load_row_base(const models::ModelOptions& model, const data::D
   models::BaseModel base = torchscript::load_row_model(model, first, gives_loss, second);
   for (const data::Dataset* rows : {&first, second}) {
     if (rows != nullptr) {
-      try_longest(*base.model->rows, *rows, base.model->device(), gives_loss);
+      try_longest(*base.model->rows(), *rows, base.model->device(), gives_loss);
     }
   }
   return base;
 }
 
 data::LabelSet row_labels(const data::Dataset& rows, const nn::Model& model, const std::optional<data::LabelSet>& known) {
-  const int64_t count = model.rows->num_outputs();
+  const int64_t count = model.rows()->num_outputs();
   if (count < 2) {
     model_error("model.path", "the module does not score classes: found " + counted(count, "output") +
                                   " per row, expected the scores of at least 2 classes. Use the objective \"regression\" for values.");

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <map>
 
 #include "lora/base/counted.h"
 #include "lora/base/text.h"
@@ -21,11 +22,31 @@ std::string percent_text(double value) {
   return text;
 }
 
+/// "16x16 (12), 16x24 (3)": height and width of latents with their number, the most frequent first.
+std::string sizes_text(const data::Dataset& images) {
+  constexpr size_t kNamed = 6;
+  std::map<std::pair<int64_t, int64_t>, int64_t> counts;
+  for (const data::Example& example : images.examples) {
+    ++counts[{example.image()->latents[1], example.image()->latents[2]}];
+  }
+  std::vector<std::pair<std::pair<int64_t, int64_t>, int64_t>> sizes(counts.begin(), counts.end());
+  std::stable_sort(sizes.begin(), sizes.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
+  std::vector<std::string> texts;
+  for (const auto& [size, number] : sizes) {
+    texts.push_back(std::to_string(size.first) + "x" + std::to_string(size.second) +
+                    (sizes.size() > 1 ? " (" + with_thousands(number) + ")" : ""));
+  }
+  return join(texts, ", ", kNamed);
+}
+
 std::string data_line(const std::string& label, const data::Dataset& dataset) {
   const data::DataReport& report = dataset.report;
   const auto count = static_cast<int64_t>(dataset.examples.size());
   if (!dataset.examples.empty() && dataset.examples.front().features() != nullptr) {
     return label + counted(count, "row") + " of features " + Json(dataset.examples.front().features()->shape).dump();
+  }
+  if (!dataset.examples.empty() && dataset.examples.front().image() != nullptr) {
+    return label + counted(count, "image") + ", latents " + sizes_text(dataset);
   }
   const bool has_labels = count > 0 && dataset.examples.front().has_target();
   std::string line = label + counted(count, has_labels ? "labelled row" : "document") + ", " + counted(dataset.num_tokens(), "token") +
@@ -45,6 +66,9 @@ std::string data_line(const std::string& label, const data::Dataset& dataset) {
 /// The unit of the batch size.
 const char* unit_of_batch(const SummaryInput& input) {
   const bool has_rows = !input.train.examples.empty() && input.train.examples.front().has_target();
+  if (!input.train.examples.empty() && input.train.examples.front().image() != nullptr) {
+    return "image";
+  }
   return input.config.data.packing ? "pack" : has_rows ? "row" : "document";
 }
 

@@ -49,23 +49,36 @@ void warn_of_late_profile(const train::ProfileOptions& profile, int64_t total_st
   }
 }
 
-bool is_dense(const RunParts& parts) {
+/// What a run counts, and how it is called on the console and in the progress line.
+struct Unit {
+  const char* name = "tokens";
+  const char* short_name = "tok";
+  train::Counted counted = train::Counted::kInput;
+};
+
+Unit unit_of(const RunParts& parts) {
   const std::vector<data::Example>& examples = parts.rows->train.examples;
-  return !examples.empty() && examples.front().features() != nullptr;
+  if (examples.empty()) {
+    return {};
+  }
+  if (examples.front().image() != nullptr) {
+    return {"images", "images", train::Counted::kSupervised};
+  }
+  return examples.front().features() != nullptr ? Unit{"rows", "rows"} : Unit{};
 }
 
 /// The sinks and hooks of one run. The order of the hooks matters: a step is logged before it is evaluated, and saved after both. Only the
 /// first of several processes reports and saves; all of them evaluate, so that they agree about the best model.
 struct Watchers {
   Watchers(const config::RunConfig& config, const RunParts& parts, const optim::Optimizer& optimizer, int64_t resumed_step,
-           int64_t total_steps, bool is_first)
+           int64_t total_steps, std::optional<int64_t> pause_after, bool is_first)
       : is_first(is_first),
         owned_sinks(is_first ? metrics::make_sinks(config.training.report_to, {config.output_dir, resumed_step, total_steps,
-                                                                               is_dense(parts) ? "rows" : "tokens"})
+                                                                               unit_of(parts).name})
                              : std::vector<std::unique_ptr<metrics::Sink>>()),
-        progress(is_dense(parts) ? "rows" : "tok"),
+        progress(unit_of(parts).short_name, unit_of(parts).counted),
         logging(train::whole_steps(config.training.logging_steps, total_steps), sinks(),
-                [&parts] { return nn::peak_memory_bytes(parts.base.model->device()); }),
+                [&parts] { return nn::peak_memory_bytes(parts.base.model->device()); }, unit_of(parts).counted),
         evaluation(*parts.objective,
                    {train::eval_interval(config.training, total_steps), config.training.eval_on_start,
                     config.training.early_stopping_patience, config.training.metric_for_best_model,
@@ -75,6 +88,9 @@ struct Watchers {
             config.output_dir,
             {train::save_interval(config.training, total_steps), config.training.save_total_limit, config.training.load_best_model_at_end},
             optimizer, [&config, &parts](const fs::path& folder) { parts.save(config, folder); }) {
+    if (pause_after) {
+      pause.emplace(*pause_after);
+    }
     if (config.training.profile && is_first) {
       profile.emplace(config.output_dir / "profile", *config.training.profile, parts.base.model->device().is_cuda(), low_rank(config));
       warn_of_late_profile(*config.training.profile, total_steps);
@@ -102,6 +118,9 @@ struct Watchers {
     if (is_first) {
       all.push_back(&saving);
     }
+    if (pause) {
+      all.push_back(&*pause);
+    }
     return all;
   }
 
@@ -112,6 +131,7 @@ struct Watchers {
   train::LoggingHook logging;
   train::EvaluationHook evaluation;
   train::CheckpointHook saving;
+  std::optional<train::PauseHook> pause;
 };
 
 /// run.json, which only the first of several processes writes.
@@ -245,10 +265,17 @@ void train_run(const config::RunConfig& config, RunParts& parts, train::StepPlan
     runner.record_passes(nn::make_device_graph(parts.base.model->device()),
                          data::plan_epoch(parts.rows->train, train_batches(config, memory.batch_size), 0));
   }
-  Watchers watchers(config, parts, *optimizer, state.step, steps.total_steps(), communicator.is_first());
+  Watchers watchers(config, parts, *optimizer, state.step, steps.total_steps(), target.pause_after, communicator.is_first());
   train::Trainer trainer({*parts.objective, runner, parameters, *optimizer, communicator, watchers.hooks(parts)}, training, steps,
                          parts.base.model->dtype() == at::kHalf);
   train_to_end(trainer, state, record);
+  if (target.pause_after && state.step < steps.total_steps() && state.step >= *target.pause_after) {
+    if (communicator.is_first()) {
+      watchers.saving.save_if_new(state);
+      record.write("interrupted", result_of(parts, state, state.step, training.metric_for_best_model));
+    }
+    return;
+  }
   const int64_t result_step = restore_best(config, parts, state);
   if (communicator.is_first()) {
     parts.save(config, config.output_dir);

@@ -1,5 +1,7 @@
 #include "lora/base/random.h"
 
+#include <cmath>
+#include <numbers>
 #include <numeric>
 #include <utility>
 
@@ -23,6 +25,18 @@ uint64_t CounterRandom::below(uint64_t bound) {
     value = next();
   }
   return value % bound;
+}
+
+void fill_normal(std::span<float> values, uint64_t key) {
+  CounterRandom random(key);
+  for (size_t i = 0; i < values.size(); i += 2) {
+    const double radius = std::sqrt(-2 * std::log(1 - random.uniform()));
+    const double angle = 2 * std::numbers::pi * random.uniform();
+    values[i] = static_cast<float>(radius * std::cos(angle));
+    if (i + 1 < values.size()) {
+      values[i + 1] = static_cast<float>(radius * std::sin(angle));
+    }
+  }
 }
 
 std::vector<int64_t> permutation(int64_t count, uint64_t key) {

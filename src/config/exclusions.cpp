@@ -98,6 +98,62 @@ std::vector<Choice> objective_choices() {
   };
 }
 
+bool removes_noise(const RunConfig& run) {
+  return objective_of(run).removes_noise;
+}
+
+/// What an objective on images excludes.
+std::vector<Choice> image_choices() {
+  const char* const no_tokens = "images have no tokens";
+  const char* const own_encoders = "captions are encoded as the pipeline does";
+  return {
+      {"training.objective",
+       removes_noise,
+       std::nullopt,
+       {{"data.packing", only({false}), "false", no_tokens},
+        {"data.max_length", only({data::DataOptions{}.max_length}), "no such key", no_tokens},
+        {"data.overlength", only({"truncate"}), "no such key", no_tokens},
+        {"data.tokens_per_batch", only({nullptr, 0}), "null", no_tokens},
+        {"data.train_on", only({"completion"}), "no such key", no_tokens},
+        {"data.chat_template", only({nullptr}), "null", "captions are no conversations"},
+        {"data.append_eos", only({true}), "no such key", own_encoders},
+        {"data.parse_special_tokens", only({true}), "no such key", own_encoders},
+        {"adapter", all_but({nullptr}), "an object", "of a pipeline only an adapter is trained"},
+        {"adapter.init_lora_weights", all_but({"eva"}), "another initialisation", "EVA analyses the tokens to predict"},
+        {"adapter.task_type", only({nullptr}), "none", "PEFT has no task for such networks"},
+        {"model.quantization", only({nullptr}), "null", "the network of a pipeline keeps plain weights"},
+        {"model.from_scratch", only({false}), "false"},
+        {"model.base_dropout", only({nullptr}), "null", "the network of a pipeline has no dropout"}}},
+      {"model.path",
+       [](const RunConfig& run) { return run.model.is_torchscript(); },
+       "a TorchScript model",
+       {{"training.objective", all_but({"denoising"}), "another objective, or a text-to-image pipeline"}}},
+  };
+}
+
+/// What only an objective on images has.
+std::vector<Choice> other_choices() {
+  const char* const of_images = "this key is for the objective \"denoising\"";
+  const char* const of_pipelines = "this key is for text-to-image pipelines, which the objective \"denoising\" trains";
+  const train::DenoisingOptions none;
+  return {
+      {"training.objective",
+       [](const RunConfig& run) { return !removes_noise(run); },
+       std::nullopt,
+       {{"training.snr_gamma", only({nullptr}), "no such key", of_images},
+        {"training.noise_offset", only({none.noise_offset}), "no such key", of_images},
+        {"training.input_perturbation", only({none.input_perturbation}), "no such key", of_images},
+        {"training.rescale_betas_zero_snr", only({nullptr}), "no such key", of_images},
+        {"training.prior_loss_weight", only({none.prior_loss_weight}), "no such key", of_images},
+        {"training.min_timestep", only({none.min_timestep}), "no such key", of_images},
+        {"training.max_timestep", only({nullptr}), "no such key", of_images},
+        {"training.eval_timesteps", only({none.eval_timesteps}), "no such key", of_images},
+        {"model.prediction_type", only({nullptr}), "no such key", of_pipelines},
+        {"model.variant", only({nullptr}), "no such key", of_pipelines},
+        {"model.vae", only({nullptr}), "no such key", of_pipelines}}},
+  };
+}
+
 /// Choices of how the base's weights are stored.
 std::vector<Choice> quantization_choices() {
   const char* const of_blocks = "this format has a scale for each row, not for each block";
@@ -186,9 +242,10 @@ std::vector<Choice> backend_choices() {
        [](const RunConfig& run) { return !run.model.is_torchscript(); },
        "a model that is not a TorchScript file",
        {{"training.objective", all_but(std::move(of_modules)),
-         "causal_lm or sequence_classification, which also predicts values if labels are written with a decimal point"},
-        {"data.train.*.format", all_but({"features"}), "rows of tokens or texts"},
-        {"data.eval.*.format", all_but({"features"}), "rows of tokens or texts"}}},
+         "causal_lm, denoising (of a text-to-image pipeline), or sequence_classification, which also predicts values if labels are written "
+         "with a decimal point"},
+        {"data.train.*.format", all_but({"features"}), "rows of tokens, texts or images"},
+        {"data.eval.*.format", all_but({"features"}), "rows of tokens, texts or images"}}},
       {"model.path",
        [](const RunConfig& run) { return run.model.is_torchscript(); },
        "",
@@ -206,7 +263,8 @@ std::vector<Choice> backend_choices() {
 const std::vector<Choice>& choices() {
   static const std::vector<Choice> kChoices = [] {
     std::vector<Choice> all;
-    for (const std::vector<Choice>& some : {objective_choices(), quantization_choices(), method_choices(), backend_choices()}) {
+    for (const std::vector<Choice>& some :
+         {objective_choices(), image_choices(), other_choices(), quantization_choices(), method_choices(), backend_choices()}) {
       all.insert(all.end(), some.begin(), some.end());
     }
     return all;
@@ -282,12 +340,13 @@ void find_excluded(const PlacedRun& placed, Excluded& found) {
 
 }  // namespace
 
-void check_exclusions(std::span<const RunConfig> runs, const ConfigPlace& root) {
+void check_exclusions(const RunList& list, const ConfigPlace& root) {
   // Added only at the end: a value may be excluded by several choices and adapters, but one that is wrong by itself is reported once.
   Excluded found;
-  for (size_t i = 0; i < runs.size(); ++i) {
+  for (size_t i = 0; i < list.runs.size(); ++i) {
     const ConfigPlace adapter_at = root.key("adapter");
-    find_excluded({runs[i], root, runs[i].adapter_name.empty() ? adapter_at.path : adapter_at.item(i).path}, found);
+    const bool is_item = !list.runs[i].name.empty() && list.sweep.empty();
+    find_excluded({list.runs[i], root, is_item ? adapter_at.item(i).path : adapter_at.path}, found);
   }
   for (const auto& [at, message] : found) {
     at.add(message);

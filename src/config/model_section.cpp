@@ -31,7 +31,7 @@ void add_base(Table<ModelOptions>& table) {
       .value(
           "path", [](auto& o) -> auto& { return o.name; }, text(),
           "Base model: a Hugging Face folder (config.json, *.safetensors), a GGUF file, org/name of a model in the local Hugging Face "
-          "cache, or a TorchScript file.")
+          "cache, a TorchScript file, or a text-to-image pipeline (a diffusers folder, or a single .safetensors file).")
       .required()
       .example("models/SmolLM2-135M-Instruct")
       .choice(
@@ -77,11 +77,55 @@ void add_torchscript(Table<ModelOptions>& table) {
       .example("logits");
 }
 
+/// null is the default, as everywhere.
+Field<ModelOptions> prediction_type_field() {
+  const Rule rule = nullable(name_of({"epsilon", "v_prediction"}));
+  Field<ModelOptions> field{"prediction_type",
+                            "What the network of a text-to-image pipeline predicts: the noise (epsilon) or the velocity (v_prediction); "
+                            "null: as the scheduler's config says.",
+                            rule.schema, nullptr, nullptr};
+  field.read = [rule](const Json& value, ModelOptions& options, const ConfigPlace& at) {
+    if (accept(rule, value, at)) {
+      options.prediction_type = value.is_null() ? "" : value.get<std::string>();
+    }
+  };
+  field.only_where_given = true;
+  field.example = "v_prediction";
+  return field;
+}
+
+Field<ModelOptions> variant_field() {
+  const Rule rule = nullable(text());
+  Field<ModelOptions> field{"variant",
+                            "Variant of the weight files of a text-to-image pipeline, such as fp16 for "
+                            "diffusion_pytorch_model.fp16.safetensors; null: the plain files, or the only ones.",
+                            rule.schema, nullptr, nullptr};
+  field.read = [rule](const Json& value, ModelOptions& options, const ConfigPlace& at) {
+    if (accept(rule, value, at)) {
+      options.variant = value.is_null() ? "" : value.get<std::string>();
+    }
+  };
+  field.only_where_given = true;
+  field.example = "fp16";
+  return field;
+}
+
+void add_pipeline(Table<ModelOptions>& table) {
+  table.custom(prediction_type_field()).custom(variant_field());
+  table
+      .value(
+          "vae", [](auto& o) -> auto& { return o.vae; }, nullable(text()),
+          "Folder of another VAE for a text-to-image pipeline; null: the pipeline's own.")
+      .only_where_given()
+      .example("models/sdxl-vae-fp16-fix");
+}
+
 const Table<ModelOptions>& model_table() {
   static const Table<ModelOptions> kTable = [] {
     Table<ModelOptions> table;
     add_base(table);
     add_torchscript(table);
+    add_pipeline(table);
     return table;
   }();
   return kTable;
@@ -109,6 +153,10 @@ Section<ModelOptions> read_model(const Json& section, const ConfigPlace& at, con
                              options.name + "`" + did_you_mean_sibling(options.path) + ".",
                          ErrorKind::kModel);
     }
+  }
+  if (!options.vae.empty()) {
+    options.vae = absolute_path(context, options.vae);
+    result.resolved["vae"] = options.vae.string();
   }
   options.format = resolved_format(options);
   for (const auto& [key, is_given] : {std::pair("inputs", options.inputs.has_value()), std::pair("output", options.output.has_value())}) {

@@ -2,7 +2,7 @@
 
 namespace lora::config {
 
-// Names from TRL, transformers, torchtune, Unsloth, Axolotl, LLaMA-Factory, LitGPT, MLX-LM, kohya and llama.cpp.
+// Names from TRL, transformers, torchtune, Unsloth, Axolotl, LLaMA-Factory, LitGPT, MLX-LM, kohya, diffusers' scripts and llama.cpp.
 static constexpr PeerKey kPeerKeys[] = {
     // model
     {"base_model", "model.path", ""},
@@ -129,6 +129,15 @@ static constexpr PeerKey kPeerKeys[] = {
     {"preprocessing_num_workers", "", "rows are encoded by as many threads as the model uses (OMP_NUM_THREADS)"},
     {"dataset_num_proc", "", "rows are encoded by as many threads as the model uses (OMP_NUM_THREADS)"},
     {"pad_to_sequence_len", "", "documents are concatenated without padding"},
+    {"train_data_dir", "data.train", "a list of {\"path\", \"format\": \"images\"}"},
+    {"instance_data_dir", "data.train", "a list of {\"path\", \"format\": \"images\"}"},
+    {"class_data_dir", "data.train", "rows marked as \"prior\": true"},
+    {"reg_data_dir", "data.train", "rows marked as \"prior\": true"},
+    {"instance_prompt", "data.train", "a caption for each image, which may be the same for all"},
+    {"class_prompt", "data.train", "a caption for each image, which may be the same for all"},
+    {"caption_column", "data.train[].columns", "{\"text\": \"…\"}"},
+    {"num_repeats", "data.train[].weight", ""},
+    {"repeats", "data.train[].weight", ""},
     // training
     {"num_epochs", "training.num_train_epochs", ""},
     {"epochs", "training.num_train_epochs", ""},
@@ -155,6 +164,7 @@ static constexpr PeerKey kPeerKeys[] = {
     {"warmup", "training.warmup_steps", ""},
     {"num_warmup_steps", "training.warmup_steps", ""},
     {"lr_warmup_steps", "training.warmup_steps", ""},
+    {"unet_lr", "training.learning_rate", ""},
     {"wd", "training.weight_decay", ""},
     {"optimizer", "training.optim", ""},
     {"optimizer_type", "training.optim", ""},
@@ -193,6 +203,12 @@ static constexpr PeerKey kPeerKeys[] = {
     {"stage", "training.objective", ""},
     {"rl", "training.objective", ""},
     {"loss", "training.objective", ""},
+    {"min_snr_gamma", "training.snr_gamma", ""},
+    {"ip_noise_gamma", "training.input_perturbation", ""},
+    {"zero_terminal_snr", "training.rescale_betas_zero_snr", ""},
+    {"v_parameterization", "model.prediction_type", "\"v_prediction\""},
+    {"pretrained_vae_model_name_or_path", "model.vae", ""},
+    {"with_prior_preservation", "training.prior_loss_weight", "it counts for rows marked as \"prior\": true"},
     // the rest
     {"out_dir", "output_dir", ""},
     {"output_path", "output_dir", ""},

@@ -5,6 +5,7 @@
 #include "config/overrides.h"
 #include "config/rule.h"
 #include "config/sections.h"
+#include "config/sweep.h"
 #include "config/unknown_key.h"
 #include "lora/base/input_file.h"
 #include "lora/base/text.h"
@@ -182,7 +183,7 @@ void check_starts_of_list(const std::vector<RunConfig>& runs, const ConfigPlace&
       if (start && (is_same_folder(*start, other.output_dir) || is_in_checkpoint(other.output_dir, *start))) {
         adapters_at.item(i)
             .key("init_from")
-            .add("found " + shown(Json(start->string())) + ", which adapter '" + other.adapter_name +
+            .add("found " + shown(Json(start->string())) + ", which adapter '" + other.name +
                  "' of this config writes, expected a folder that the config does not change");
       }
     }
@@ -203,7 +204,7 @@ RunList read_runs_of_list(const Json& document, const ConfigPlace& root, const C
     list.resolved = run.resolved;
     Json resolved{{"name", adapters[i].name}};
     resolved.update(run.resolved["adapter"]);
-    run.adapter_name = adapters[i].name;
+    run.name = adapters[i].name;
     run.output_dir /= adapters[i].name;
     run.resolved["output_dir"] = run.output_dir.string();
     if (adapters[i].learning_rate) {
@@ -217,9 +218,47 @@ RunList read_runs_of_list(const Json& document, const ConfigPlace& root, const C
   return list;
 }
 
+/// One run for each combination of the values.
+RunList read_runs_of_sweep(const Json& document, const std::vector<SweptKey>& keys, const ConfigPlace& root, const Context& context) {
+  RunList list;
+  list.sweep = sweep_points(keys);
+  const std::vector<std::string> names = sweep_names(list.sweep);
+  for (size_t i = 0; i < list.sweep.size(); ++i) {
+    Json single = document;
+    for (const std::string& setting : list.sweep[i]) {
+      apply_override(single, setting, root.findings);
+    }
+    list.runs.push_back(read_document(single, root, root.key("adapter"), context));
+    RunConfig& run = list.runs.back();
+    if (i == 0) {
+      list.resolved = run.resolved;
+    }
+    run.name = names[i];
+    run.output_dir /= names[i];
+    run.resolved["output_dir"] = run.output_dir.string();
+  }
+  return list;
+}
+
+RunList read_runs(const Json& document, const std::vector<SweptKey>& swept, const ConfigPlace& root, const Context& context) {
+  const bool is_list = document.contains("adapter") && document["adapter"].is_array();
+  if (is_list && !swept.empty()) {
+    root.key("adapter").add("found a list of adapters with --sweep, expected one adapter");
+  } else if (is_list) {
+    return read_runs_of_list(document, root, context);
+  } else if (!swept.empty()) {
+    return read_runs_of_sweep(document, swept, root, context);
+  }
+  RunList list;
+  list.runs.push_back(read_document(document, root, root.key("adapter"), context));
+  list.resolved = list.runs.front().resolved;
+  return list;
+}
+
 }  // namespace
 
-RunList load_runs(const fs::path& file, const std::vector<std::string>& overrides, const Surroundings& surroundings) {
+RunList load_runs(const fs::path& file, const std::vector<std::string>& overrides, const Surroundings& surroundings,
+                  const std::vector<std::string>& sweeps) {
   Json document = read_json(file, ErrorKind::kConfig, {.may_be_pipe = true});
   Findings findings;
   const ConfigPlace root{"", findings};
@@ -233,14 +272,8 @@ RunList load_runs(const fs::path& file, const std::vector<std::string>& override
   // A pipe has no folder to which paths could be relative.
   const Context context{is_pipe(file) ? fs::current_path() : whole.parent_path(), whole, surroundings};
   report_unknown_sections(document, root);
-  RunList list;
-  if (document.contains("adapter") && document["adapter"].is_array()) {
-    list = read_runs_of_list(document, root, context);
-  } else {
-    list.runs.push_back(read_document(document, root, root.key("adapter"), context));
-    list.resolved = list.runs.front().resolved;
-  }
-  check_exclusions(list.runs, root);
+  RunList list = read_runs(document, read_sweeps(sweeps, findings), root, context);
+  check_exclusions(list, root);
   findings.throw_if_any();
   return list;
 }

@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include "config/denoising_keys.h"
 #include "config/schedule_arguments.h"
 #include "config/sections.h"
 #include "config/training_table.h"
@@ -174,6 +175,7 @@ Section<TrainOptions> read_training(const Json& section, const ConfigPlace& at, 
     return result;
   }
   check_schedule(options, section, at);
+  check_denoising(options, at);
   if (at.sound({"optim", "adam_beta1", "adam_beta2", "adam_epsilon"})) {
     check_optimizer(options, at);
   }

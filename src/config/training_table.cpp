@@ -1,5 +1,6 @@
 #include "config/training_table.h"
 
+#include "config/denoising_keys.h"
 #include "config/optimizer_field.h"
 #include "config/profile_field.h"
 #include "config/regex_check.h"
@@ -334,8 +335,9 @@ void add_rest(Table<TrainOptions>& table) {
       .example({{"steps", {3, 6}}})
       .choice(
           "objective", [](auto& o) -> auto& { return o.objective; }, train::kObjectiveKinds,
-          "Training objective: next tokens (causal_lm), one label or value per row (sequence_classification), or with a TorchScript model "
-          "target values (regression) or the loss that the model returns (module_loss).");
+          "Training objective: next tokens (causal_lm), one label or value per row (sequence_classification), with a TorchScript model "
+          "target values (regression) or the loss that the model returns (module_loss), or with a text-to-image pipeline the noise in "
+          "images (denoising).");
 }
 
 }  // namespace
@@ -350,6 +352,7 @@ const Table<TrainOptions>& training_table() {
     add_clipping_and_seed(table);
     add_rhythm(table);
     add_rest(table);
+    add_denoising(table);
     return table;
   }();
   return kTable;

@@ -7,6 +7,8 @@
 #include <set>
 
 #include "data/dense_rows.h"
+#include "data/image_batches.h"
+#include "data/image_tensors.h"
 #include "lora/base/error.h"
 #include "lora/base/random.h"
 
@@ -17,6 +19,7 @@ namespace {
 constexpr uint64_t kCopies = 0xc0b1;
 constexpr uint64_t kOrder = 0x0d3e;
 constexpr uint64_t kBinOrder = 0xb135;
+constexpr uint64_t kForm = 0xf039;
 
 using Groups = std::vector<std::vector<int64_t>>;
 
@@ -24,20 +27,31 @@ uint64_t epoch_key(const BatchOptions& options, uint64_t what, int64_t epoch) {
   return mix64(mix64(options.seed, what), static_cast<uint64_t>(epoch));
 }
 
-// The examples of the epoch in file order, each repeated according to its weight; at least one.
+double weight_of(const Dataset& dataset, int64_t first, int64_t end) {
+  double weight = 0;
+  for (int64_t i = first; i < end; ++i) {
+    weight += dataset.examples[i].weight;
+  }
+  return weight;
+}
+
+// The examples of the epoch in file order, each repeated according to its weight; at least one. Of the forms of a row, the one that the
+// epoch's draw chooses.
 std::vector<int64_t> epoch_examples(const Dataset& dataset, const BatchOptions& options, int64_t epoch) {
-  const uint64_t key = epoch_key(options, kCopies, epoch);
+  const uint64_t key = epoch_key(options, kCopies, epoch), form_key = epoch_key(options, kForm, epoch);
   std::vector<int64_t> indices;
   double nearest = INFINITY;
   int64_t nearest_index = 0;
-  for (int64_t i = 0; i < static_cast<int64_t>(dataset.examples.size()); ++i) {
-    const double weight = dataset.examples[i].weight;
+  for (int64_t first = 0, end = 0; first < static_cast<int64_t>(dataset.examples.size()); first = end) {
+    end = end_of_forms(dataset, first);
+    const double weight = weight_of(dataset, first, end);
     const double whole = std::floor(weight);
-    const double draw = CounterRandom(mix64(key, static_cast<uint64_t>(i))).uniform();
-    indices.insert(indices.end(), static_cast<size_t>(whole) + (draw < weight - whole ? 1 : 0), i);
+    const double draw = CounterRandom(mix64(key, static_cast<uint64_t>(first))).uniform();
+    const int64_t form = chosen_form(dataset, first, end, CounterRandom(mix64(form_key, static_cast<uint64_t>(first))).uniform());
+    indices.insert(indices.end(), static_cast<size_t>(whole) + (draw < weight - whole ? 1 : 0), form);
     if (draw / weight < nearest) {
       nearest = draw / weight;
-      nearest_index = i;
+      nearest_index = form;
     }
   }
   if (indices.empty() && !dataset.examples.empty()) {
@@ -105,6 +119,14 @@ nn::Batch batch_of_features(const Dataset& dataset, const std::vector<int64_t>& 
   return {nn::make_layout(places), nn::Features{features_of(dataset, indices)}, {}};
 }
 
+nn::Batch batch_of_images(const Dataset& dataset, const std::vector<int64_t>& indices) {
+  std::vector<nn::DocumentPlace> places;
+  for (const int64_t index : indices) {
+    places.push_back({/*length=*/1, index});
+  }
+  return {nn::make_layout(places), images_of(dataset, indices), {}};
+}
+
 nn::Batch batch_of_documents(const Dataset& dataset, const std::vector<int64_t>& indices) {
   std::deque<std::vector<int32_t>> labels;  // at fixed addresses: the documents point into it
   std::vector<nn::DocumentView> documents;
@@ -121,6 +143,12 @@ nn::Batch batch_of_documents(const Dataset& dataset, const std::vector<int64_t>&
   return nn::make_token_batch(documents);
 }
 
+// Batches of one size are in the examples' order, which is shuffled already.
+bool has_several_sizes(const Dataset& dataset) {
+  const auto differs = [&](const Example& example) { return example.image()->size() != dataset.examples.front().image()->size(); };
+  return std::any_of(dataset.examples.begin(), dataset.examples.end(), differs);
+}
+
 }  // namespace
 
 Groups plan_epoch(const Dataset& dataset, const BatchOptions& options, int64_t epoch) {
@@ -130,6 +158,10 @@ Groups plan_epoch(const Dataset& dataset, const BatchOptions& options, int64_t e
   std::vector<int64_t> indices = epoch_examples(dataset, options, epoch);
   if (options.shuffle) {
     indices = shuffled(indices, epoch_key(options, kOrder, epoch));
+  }
+  if (!dataset.examples.empty() && dataset.examples.front().image() != nullptr) {
+    const Groups batches = join_by_size(dataset, indices, options.batch_size);
+    return options.shuffle && has_several_sizes(dataset) ? shuffled(batches, epoch_key(options, kBinOrder, epoch)) : batches;
   }
   Groups groups;
   if (options.packing) {
@@ -198,7 +230,11 @@ Groups spread_by_tokens(const Dataset& dataset, const std::vector<int64_t>& indi
 }
 
 nn::Batch make_batch(const Dataset& dataset, const std::vector<int64_t>& indices) {
-  const bool has_features = !indices.empty() && dataset.examples.at(static_cast<size_t>(indices.front())).features() != nullptr;
+  const Example* const first = indices.empty() ? nullptr : &dataset.examples.at(static_cast<size_t>(indices.front()));
+  if (first != nullptr && first->image() != nullptr) {
+    return batch_of_images(dataset, indices);
+  }
+  const bool has_features = first != nullptr && first->features() != nullptr;
   nn::Batch batch = has_features ? batch_of_features(dataset, indices) : batch_of_documents(dataset, indices);
   if (auto targets = targets_of(dataset, indices); targets && !indices.empty()) {
     batch.targets = nn::DocumentTargets{std::move(*targets)};

@@ -6,6 +6,8 @@
 
 #include "data/cache_key.h"
 #include "data/dataset_cache.h"
+#include "data/image_batches.h"
+#include "data/image_tensors.h"
 #include "data/row_set.h"
 #include "lora/base/counted.h"
 #include "lora/base/error.h"
@@ -50,9 +52,12 @@ RowSet read_with_cache(const std::string& name, const std::vector<SourceOptions>
 RowSet read_set(const std::string& name, const std::vector<SourceOptions>& sources, const std::vector<PlannedFile>& files,
                 const DataOptions& options, const LoadContext& context) {
   const bool once = std::any_of(files.begin(), files.end(), [](const PlannedFile& file) { return file.is_read_once(); });
-  const auto is_dense = [](const SourceOptions& source) { return facts_of(source.format).content == RowContent::kFeatures; };
-  const bool has_features = std::any_of(sources.begin(), sources.end(), is_dense);  // nothing is tokenised
-  return options.cache_dir.empty() || once || has_features ? read_files(name, sources, files, options, context)
+  const auto is_dense = [](const SourceOptions& source) {
+    const RowContent content = facts_of(source.format).content;
+    return content == RowContent::kFeatures || content == RowContent::kImages;
+  };
+  const bool has_numbers = std::any_of(sources.begin(), sources.end(), is_dense);  // nothing is tokenised
+  return options.cache_dir.empty() || once || has_numbers ? read_files(name, sources, files, options, context)
                                                            : read_with_cache(name, sources, files, options, context);
 }
 
@@ -127,6 +132,19 @@ std::string unused_text(const std::set<std::string>& columns) {
                        (report.rows == 0 ? "Check data's paths and limits." : "Check the completions or labels, and data.max_length."));
 }
 
+/// Gives each use of an image an example of its own, and adds the files of rows of tensors to those of the set.
+void settle_images(const std::vector<SourceOptions>& sources, Dataset& dataset) {
+  if (dataset.examples.empty() || dataset.examples.front().image() == nullptr) {
+    return;
+  }
+  dataset.examples = with_copies(std::move(dataset.examples));
+  const auto has_tensors = [](const SourceOptions& source) { return source.format == RowFormat::kDiffusionTensors; };
+  if (std::any_of(sources.begin(), sources.end(), has_tensors)) {
+    const std::vector<SourceFile> tensors = files_of(dataset.examples);
+    dataset.files.insert(dataset.files.end(), tensors.begin(), tensors.end());
+  }
+}
+
 }  // namespace
 
 int64_t Dataset::num_tokens() const {
@@ -171,6 +189,7 @@ Dataset load_dataset(const std::string& name, const std::vector<SourceOptions>& 
       dataset.files.push_back({files[i].path, set.hashes[i]});
     }
   }
+  settle_images(sources, dataset);
   report_texts(sources, files, dataset.examples, report);
   warn_of_short_lines(name, report);
   if (dataset.examples.empty()) {

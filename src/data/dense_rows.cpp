@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "data/formats.h"
+#include "data/image_tensors.h"
 #include "lora/base/error.h"
 #include "lora/base/found_text.h"
 #include "lora/base/text.h"
@@ -70,6 +71,11 @@ class NumberReader {
   std::vector<float> numbers_;
 };
 
+/// What it holds, for messages.
+std::string kind_of_content(const Example& example) {
+  return example.features() != nullptr ? "features" : example.image() != nullptr ? "images" : "tokens";
+}
+
 }  // namespace
 
 EncodedContent encode_features(const Fields& fields, const FormatContext&) {
@@ -90,12 +96,14 @@ EncodedContent encode_features(const Fields& fields, const FormatContext&) {
 
 void require_like(const Example& first, const Example& example) {
   const auto fail = [&](const std::string& what) { data_error(example.origin.text(), what); };
+  if (kind_of_content(example) != kind_of_content(first)) {
+    fail("a row of " + kind_of_content(example) + " among rows of " + kind_of_content(first) + ": expected one kind of rows in a set");
+  }
+  if (example.image() != nullptr) {
+    require_like_image(*first.image(), first.origin.text(), *example.image(), example.origin.text());
+  }
   const FeatureRow* const one = first.features();
   const FeatureRow* const row = example.features();
-  if ((one == nullptr) != (row == nullptr)) {
-    fail("a row of " + std::string(row != nullptr ? "features" : "tokens") + " among rows of " + (one != nullptr ? "features" : "tokens") +
-         ": expected one kind of rows in a set");
-  }
   if (row == nullptr) {
     return;
   }

@@ -96,6 +96,9 @@ int64_t Example::num_tokens() const {
   if (features() != nullptr) {
     return 1;
   }
+  if (image() != nullptr) {
+    return image()->latents[1] * image()->latents[2];
+  }
   int64_t count = 0;
   for (size_t document = 0; document < num_documents(); ++document) {
     count += static_cast<int64_t>(ids(document).size());
@@ -104,8 +107,8 @@ int64_t Example::num_tokens() const {
 }
 
 int64_t Example::longest_document() const {
-  if (features() != nullptr) {
-    return 1;
+  if (features() != nullptr || image() != nullptr) {
+    return num_tokens();
   }
   size_t longest = 0;
   for (size_t document = 0; document < num_documents(); ++document) {
@@ -116,7 +119,7 @@ int64_t Example::longest_document() const {
 
 std::vector<int32_t> Example::labels(size_t document) const {
   const TokenDocument* const own = token_document(*this, document);
-  return own != nullptr ? own->labels() : std::vector<int32_t>(static_cast<size_t>(num_tokens()), kIgnore);
+  return own != nullptr ? own->labels() : std::vector<int32_t>(ids(document).size(), kIgnore);
 }
 
 int32_t Example::label(size_t position, size_t document) const {
@@ -154,8 +157,11 @@ int64_t Example::num_first_supervised() const {
 }
 
 int64_t Example::num_supervised() const {
-  if (features() != nullptr || std::holds_alternative<LabelledText>(content)) {
-    return features() != nullptr || has_target() ? 1 : 0;
+  if (std::holds_alternative<LabelledText>(content)) {
+    return has_target() ? 1 : 0;
+  }
+  if (features() != nullptr || image() != nullptr) {
+    return 1;
   }
   int64_t count = 0;
   for (size_t document = 0; document < num_documents(); ++document) {

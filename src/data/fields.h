@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,8 @@ class Fields {
   Fields(const Row& row, const SourceOptions& source) : row_(row), source_(source) {}
 
   const std::string& origin() const { return row_.origin; }
+  /// The folder of the rows' file, to which the paths in a row are relative.
+  std::filesystem::path folder() const { return std::filesystem::path(row_.origin.substr(0, row_.origin.rfind(':'))).parent_path(); }
   /// The name of a field in the file.
   const std::string& column(const std::string& field) const;
 

@@ -4,6 +4,7 @@
 
 #include "data/conversation.h"
 #include "data/ignore_label.h"
+#include "data/image_tensors.h"
 #include "lora/data/row_fields.h"
 #include "lora/nn/batch.h"
 
@@ -61,6 +62,7 @@ const std::vector<Format>& formats() {
       {RowFormat::kFeatures, {"features"}, {"target"}, {}, encode_features},
       {RowFormat::kClassification, {"label"}, kLabelledColumns, {}, encode_classification},
       {RowFormat::kTokens, {"input_ids"}, kTokenColumns, kMedia, encode_tokens},
+      {RowFormat::kDiffusionTensors, {"file_name"}, {"text", "prior"}, {}, encode_diffusion_tensors},
       {RowFormat::kText, {"text"}, {}, {}, encode_text},
   };
   return kFormats;

@@ -48,7 +48,7 @@ struct EncodedText {
 
 /// An encoded row, before max_length is applied to its content.
 struct EncodedContent {
-  std::variant<std::vector<EncodedDocument>, EncodedText, FeatureRow, EncodedGroup> content;  ///< at least one document
+  std::variant<std::vector<EncodedDocument>, EncodedText, FeatureRow, EncodedGroup, ImageRow> content;  ///< at least one document
   RowLabel label = {};           ///< of the whole row
   bool is_message_pair = false;  ///< prompt and completion are messages
 };

@@ -71,6 +71,10 @@ void RowEncoder::add(EncodedContent content, const std::string& origin, EncodedR
     row.examples.emplace_back(std::move(*features));
     return;
   }
+  if (auto* const image = std::get_if<ImageRow>(&content.content)) {
+    row.examples.emplace_back(std::move(*image));
+    return;
+  }
   if (const auto* const text = std::get_if<EncodedText>(&content.content)) {
     const auto make = [text](const DocumentPart& part) {
       LabelledText own{tokens_of(text->ids, part), text->second_text, std::nullopt};

@@ -60,6 +60,9 @@ Dataset split_off(Dataset& dataset, double fraction, uint64_t seed) {
       (held[rows[i]] ? held_out.labels : dataset.labels).first_real =
           static_cast<int64_t>(held[rows[i]] ? held_out.examples.size() : kept.size());
     }
+    if (held[rows[i]] && example.image() != nullptr && example.continues_row) {
+      continue;  // a copy, or another form of it
+    }
     if (held[rows[i]]) {
       example.weight = 1.0;  // weights only apply to training
       held_out.examples.push_back(std::move(example));

@@ -5,7 +5,6 @@
 #include <array>
 #include <cstdio>
 
-#include "io/safetensors_format.h"
 #include "io/torch_dtype.h"
 #include "lora/base/json.h"
 #include "lora/base/text.h"
@@ -42,13 +41,13 @@ std::vector<Shard> split_into_shards(const std::vector<TensorStream>& tensors, i
   return shards;
 }
 
-std::string shard_name(size_t index, size_t count) {
+std::string shard_name(const std::string& stem, size_t index, size_t count) {
   if (count == 1) {
-    return "model.safetensors";
+    return stem + ".safetensors";
   }
-  std::array<char, 64> name{};
-  std::snprintf(name.data(), name.size(), "model-%05zu-of-%05zu.safetensors", index + 1, count);
-  return name.data();
+  std::array<char, 64> place{};
+  std::snprintf(place.data(), place.size(), "-%05zu-of-%05zu.safetensors", index + 1, count);
+  return stem + place.data();
 }
 
 TensorWriter writer_of(const TensorStream& tensor, const fs::path& file) {
@@ -67,13 +66,13 @@ TensorWriter writer_of(const TensorStream& tensor, const fs::path& file) {
 }
 
 /// The index as transformers writes it, with sorted keys and an indent of 2.
-std::string index_text(const std::vector<Shard>& shards) {
+std::string index_text(const std::vector<Shard>& shards, const std::string& stem) {
   nlohmann::json weight_map = nlohmann::json::object();
   int64_t parameters = 0;
   int64_t bytes = 0;
   for (size_t i = 0; i < shards.size(); ++i) {
     for (const TensorStream* tensor : shards[i]) {
-      weight_map[tensor->name] = shard_name(i, shards.size());
+      weight_map[tensor->name] = shard_name(stem, i, shards.size());
       parameters += elements_of(*tensor);
       bytes += stream_bytes(*tensor);
     }
@@ -84,10 +83,10 @@ std::string index_text(const std::vector<Shard>& shards) {
 
 }  // namespace
 
-void write_checkpoint(const fs::path& folder, const std::vector<TensorStream>& tensors, int64_t max_shard_size) {
+void write_checkpoint(const fs::path& folder, const std::vector<TensorStream>& tensors, int64_t max_shard_size, const std::string& stem) {
   const std::vector<Shard> shards = split_into_shards(tensors, max_shard_size);
   for (size_t i = 0; i < shards.size(); ++i) {
-    const fs::path file = folder / shard_name(i, shards.size());
+    const fs::path file = folder / shard_name(stem, i, shards.size());
     std::vector<TensorWriter> writers;
     for (const TensorStream* tensor : shards[i]) {
       writers.push_back(writer_of(*tensor, file));
@@ -95,7 +94,7 @@ void write_checkpoint(const fs::path& folder, const std::vector<TensorStream>& t
     write_safetensors(file, std::move(writers), {{"format", "pt"}});
   }
   if (shards.size() > 1) {
-    write_file_atomically(folder / kIndexFile, index_text(shards));
+    write_file_atomically(folder / (stem + ".safetensors.index.json"), index_text(shards, stem));
   }
 }
 

@@ -25,27 +25,30 @@ bool PackedMatrix::is_finite() const {
   return true;
 }
 
-void PackedMatrix::multiply_rows(const float* x, int64_t row_begin, int64_t row_end, float* y) const {
+void PackedMatrix::multiply_rows(const float* x_TI, int64_t tokens, int64_t row_begin, int64_t row_end, float* y, int64_t stride) const {
   constexpr int64_t kLanes = 16;  // partial sums, so that the order does not depend on the processor
   const int64_t inputs = in_features();
   std::vector<float> row(static_cast<size_t>(inputs));
   for (int64_t o = row_begin; o < row_end; ++o) {
     decode({o, o + 1, 0, inputs}, at::kFloat, row.data(), inputs);
-    float sums[kLanes] = {};
-    int64_t i = 0;
-    for (; i + kLanes <= inputs; i += kLanes) {
-      for (int64_t lane = 0; lane < kLanes; ++lane) {
-        sums[lane] += row[static_cast<size_t>(i + lane)] * x[i + lane];
+    for (int64_t t = 0; t < tokens; ++t) {
+      const float* const x = x_TI + t * inputs;
+      float sums[kLanes] = {};
+      int64_t i = 0;
+      for (; i + kLanes <= inputs; i += kLanes) {
+        for (int64_t lane = 0; lane < kLanes; ++lane) {
+          sums[lane] += row[static_cast<size_t>(i + lane)] * x[i + lane];
+        }
       }
+      float sum = 0;
+      for (; i < inputs; ++i) {
+        sum += row[static_cast<size_t>(i)] * x[i];
+      }
+      for (const float lane : sums) {
+        sum += lane;
+      }
+      y[t * stride + o - row_begin] = sum;
     }
-    float sum = 0;
-    for (; i < inputs; ++i) {
-      sum += row[static_cast<size_t>(i)] * x[i];
-    }
-    for (const float lane : sums) {
-      sum += lane;
-    }
-    y[o - row_begin] = sum;
   }
 }
 

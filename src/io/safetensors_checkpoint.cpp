@@ -17,8 +17,6 @@ namespace lora::io {
 
 namespace {
 
-constexpr const char* kSingleFile = "model.safetensors";
-
 /// Whether there is an entry of this name, even a dangling link: opening it then reports what is wrong.
 bool is_named(const fs::path& path) {
   std::error_code ignored;
@@ -40,7 +38,7 @@ std::vector<std::string> file_names(const fs::path& folder) {
 }
 
 /// Throws with the reason why the folder has no weights that can be read.
-[[noreturn]] void no_weights(const fs::path& folder) {
+[[noreturn]] void no_weights(const fs::path& folder, const WeightFileNames& expected) {
   const std::vector<std::string> names = file_names(folder);
   const auto is_pickle = [](const std::string& name) { return name.starts_with("pytorch_model") && name.ends_with(".bin"); };
   if (std::any_of(names.begin(), names.end(), is_pickle)) {
@@ -53,7 +51,7 @@ std::vector<std::string> file_names(const fs::path& folder) {
   std::vector<std::string> others;
   std::copy_if(names.begin(), names.end(), std::back_inserter(others), [](const auto& name) { return name.ends_with(".safetensors"); });
   const std::string found = others.empty() ? "found no weights" : "found " + join(others, ", ", 5);
-  model_error(folder.string(), found + ", expected " + kSingleFile + " or " + kIndexFile);
+  model_error(folder.string(), found + ", expected " + expected.single + " or " + expected.index);
 }
 
 /// A shard must be in the folder itself: an untrusted index must not name any other file on the machine.
@@ -70,6 +68,7 @@ void require_valid_shard_name(const std::string& shard, const std::string& tenso
 
 struct SafetensorsCheckpoint::Impl {
   fs::path folder;
+  WeightFileNames file_names;
   std::vector<fs::path> files;
   std::vector<SafetensorsFile> shards;
   std::unordered_map<std::string, size_t> shard_of;  ///< from a tensor's name to its index in `shards`
@@ -82,7 +81,7 @@ struct SafetensorsCheckpoint::Impl {
     return shards.size() - 1;
   }
   void open_single() {
-    const size_t shard = open_shard(kSingleFile);
+    const size_t shard = open_shard(file_names.single);
     for (const std::string& name : shards[shard].names()) {
       shard_of.emplace(name, shard);
     }
@@ -93,7 +92,7 @@ struct SafetensorsCheckpoint::Impl {
 };
 
 void SafetensorsCheckpoint::Impl::open_index() {
-  const fs::path index = folder / kIndexFile;
+  const fs::path index = folder / file_names.index;
   const Json json = read_json(index, ErrorKind::kModel);
   const Json& weight_map = JsonReader(json, index.string(), ErrorKind::kModel).at("weight_map");
   if (!weight_map.is_object()) {
@@ -111,7 +110,7 @@ void SafetensorsCheckpoint::Impl::open_index() {
       require_valid_shard_name(name, tensor, index);
       if (!is_named(folder / name)) {
         model_error((folder / name).string(),
-                    "is missing, but model.safetensors.index.json lists it. Likely cause: an incomplete download or copy.");
+                    "is missing, but " + file_names.index + " lists it. Likely cause: an incomplete download or copy.");
       }
       known = opened.emplace(name, open_shard(name)).first;
     }
@@ -140,19 +139,21 @@ const SafetensorsFile* SafetensorsCheckpoint::Impl::find_shard(const std::string
   const auto found = shard_of.find(name);
   if (const auto listed = absent.find(name); listed != absent.end()) {
     model_error((folder / listed->second).string() + ": tensor '" + printable(name, 120) + "'",
-                "is missing, but model.safetensors.index.json lists it for this file. Likely cause: files of two versions are mixed.");
+                "is missing, but " + file_names.index + " lists it for this file. Likely cause: files of two versions are mixed.");
   }
   return found == shard_of.end() ? nullptr : &shards[found->second];
 }
 
-SafetensorsCheckpoint::SafetensorsCheckpoint(const fs::path& folder) : Checkpoint(folder), impl_(std::make_unique<Impl>()) {
+SafetensorsCheckpoint::SafetensorsCheckpoint(const fs::path& folder, const WeightFileNames& names)
+    : Checkpoint(folder), impl_(std::make_unique<Impl>()) {
   impl_->folder = folder;
-  if (is_named(folder / kSingleFile)) {
+  impl_->file_names = names;
+  if (is_named(folder / names.single)) {
     impl_->open_single();
-  } else if (is_named(folder / kIndexFile)) {
+  } else if (is_named(folder / names.index)) {
     impl_->open_index();
   } else {
-    no_weights(folder);
+    no_weights(folder, names);
   }
 }
 
@@ -209,7 +210,7 @@ std::string SafetensorsCheckpoint::fingerprint() const {
 }
 
 std::vector<std::string> SafetensorsCheckpoint::notes() const {
-  const std::string index = std::string(kIndexFile) + " ";
+  const std::string index = impl_->file_names.index + " ";
   std::vector<std::string> notes;
   if (const std::vector<std::string> names = absent(); !names.empty()) {
     notes.push_back(index + "names tensors that no file holds: " + some_names(names));

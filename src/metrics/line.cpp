@@ -29,7 +29,7 @@ std::string training_part(const Json& row, const std::string& unit) {
   add("learning_rate", "lr %.2e");
   if (row.contains("tokens_per_second")) {
     const double rate = number(row["tokens_per_second"]);
-    line += "  " + (std::isfinite(rate) ? with_thousands(std::llround(rate)) : "nan") + " " + unit + "/s";
+    line += "  " + (std::isfinite(rate) ? rate_text(rate) : "nan") + " " + unit + "/s";
   }
   return line;
 }
@@ -58,6 +58,11 @@ std::string formatted(const char* format, double value) {
   std::array<char, 400> buffer{};  // the longest double in %f has 309 digits before its point
   std::snprintf(buffer.data(), buffer.size(), format, value);
   return buffer.data();
+}
+
+std::string rate_text(double per_second) {
+  constexpr double kSmall = 9.995;  // the digits of smaller ones are what is read
+  return per_second < kSmall ? formatted("%.2f", per_second) : with_thousands(std::llround(per_second));
 }
 
 std::string console_line(const Json& row, int64_t total_steps, const std::string& unit) {

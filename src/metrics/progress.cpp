@@ -34,7 +34,7 @@ void Progress::update(int64_t step, int64_t total, double loss, double learning_
   std::string line = progress_bar(fraction) + " " + std::to_string(step) + "/" + std::to_string(total) + formatted("  loss %.4f", loss) +
                      formatted("  lr %.1e", learning_rate);
   if (std::isfinite(units_per_second)) {
-    line += "  " + with_thousands(std::llround(units_per_second)) + " " + unit_ + "/s";
+    line += "  " + rate_text(units_per_second) + " " + unit_ + "/s";
   }
   if (std::isfinite(seconds_left)) {
     line += "  " + human_seconds(std::max(0.0, seconds_left)) + " left";

@@ -52,19 +52,6 @@ void require_finite(const at::Tensor& tensor, const std::string& name, const std
   }
 }
 
-/// Of a packed weight the scales are checked: its codes have no other values.
-void require_finite_weights(const nn::Model& model, const std::string& where) {
-  for (const nn::Parameter& parameter : model.base_parameters()) {
-    require_finite(parameter.tensor, parameter.name, where);
-  }
-  for (const auto& [name, matrix] : nn::packed_matrices(model)) {
-    throw_if_interrupted();
-    if (!matrix->is_finite()) {
-      not_finite(name, where);
-    }
-  }
-}
-
 void warn_of_unused(const io::WeightSource& source, const CheckpointLayout& layout, const Family& family, const std::string& where) {
   std::vector<std::string> unknown;
   for (const std::string& name : source.unused()) {
@@ -79,6 +66,19 @@ void warn_of_unused(const io::WeightSource& source, const CheckpointLayout& layo
 }
 
 }  // namespace
+
+/// Of a packed weight the scales are checked: its codes have no other values.
+void require_finite_weights(const nn::Model& model, const std::string& where) {
+  for (const nn::Parameter& parameter : model.base_parameters()) {
+    require_finite(parameter.tensor, parameter.name, where);
+  }
+  for (const auto& [name, matrix] : nn::packed_matrices(model)) {
+    throw_if_interrupted();
+    if (!matrix->is_finite()) {
+      not_finite(name, where);
+    }
+  }
+}
 
 std::optional<at::ScalarType> scalar_type(ComputeDtype dtype) {
   switch (dtype) {

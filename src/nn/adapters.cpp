@@ -2,6 +2,10 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
+#include "lora/base/error.h"
+
 namespace lora::nn {
 
 namespace {
@@ -19,6 +23,27 @@ std::vector<Host*> places_of(const Model& model) {
 void use_adapter(Model& model, const std::string& name) {
   for (Host* place : places_of(model)) {
     place->use_adapter(name);
+  }
+}
+
+void use_adapters(Model& model, const std::vector<std::string>& names) {
+  use_adapter(model, names.size() == 1 ? names.front() : "");
+  if (names.size() < 2) {
+    return;
+  }
+  for (Host* place : places_of(model)) {
+    for (BaseWeight& weight : place->weights()) {
+      for (const std::string& name : names) {
+        weight.use_adapter(name);
+        if (!weight.adapter_in_use().empty()) {
+          config_error("adapter " + name, "replaces the weight " + weight.parameter().name +
+                                              ", so that it cannot be used with others. Use it alone, or merge it into the model first.");
+        }
+      }
+    }
+    for (const std::unique_ptr<Attachment>& attachment : place->attachments()) {
+      attachment->enabled = std::find(names.begin(), names.end(), attachment->adapter) != names.end();
+    }
   }
 }
 

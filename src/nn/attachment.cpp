@@ -25,6 +25,15 @@ Tensor Attachment::project(const ProjectionCall&, const Tensor&) const {
   throw std::logic_error("this kind of attachment does not take part in a projection");
 }
 
+Tensor ConvolutionCall::convolved(const Tensor& image_NHWI, const std::optional<Tensor>& bias) const {
+  return weight->requires_grad() ? ops::conv2d(image_NHWI, weight->tensor(), bias, steps)
+                                 : ops::frozen_conv2d(image_NHWI, weight->tensor(), bias, steps);
+}
+
+Tensor Attachment::convolve(const ConvolutionCall&, const Tensor&) const {
+  throw std::logic_error("this kind of attachment does not take part in a convolution");
+}
+
 Tensor Attachment::look_up(const LookupCall&, const Tensor&) const {
   throw std::logic_error("this kind of attachment does not take part in a look-up");
 }

@@ -39,6 +39,14 @@ std::optional<Tensor> segments_of(const std::vector<DocumentView>& documents, co
   return segments_T;
 }
 
+/// Those that are defined.
+std::vector<Tensor*> tensors_of(LatentImages& images) {
+  std::vector<Tensor*> all{&images.latents_NCHW, &images.log_variance_NCHW,  &images.noise_NCHW,          &images.timesteps_N,
+                           &images.condition.states_NSD, &images.condition.pooled_NP, &images.condition.time_ids_N6};
+  all.erase(std::remove_if(all.begin(), all.end(), [](const Tensor* tensor) { return !tensor->defined(); }), all.end());
+  return all;
+}
+
 }  // namespace
 
 TokenLabels::TokenLabels(Tensor all_T) : TokenLabels(all_T, labelled(all_T)) {}
@@ -60,6 +68,10 @@ const Tokens& Batch::tokens() const {
 
 const Features& Batch::features() const {
   return of_kind<Features>(payload, "features");
+}
+
+const LatentImages& Batch::images() const {
+  return of_kind<LatentImages>(payload, "images");
 }
 
 const TokenLabels& Batch::labels() const {
@@ -86,6 +98,9 @@ std::vector<Tensor*> Batch::tensors() {
     if (tokens->segments_T) {
       all.push_back(&*tokens->segments_T);
     }
+  } else if (auto* const images = std::get_if<LatentImages>(&payload)) {
+    const std::vector<Tensor*> own = tensors_of(*images);
+    all.insert(all.end(), own.begin(), own.end());
   } else {
     all.push_back(&std::get<Features>(payload).values);
   }

@@ -23,6 +23,25 @@ std::shared_ptr<const ops::LinearWeight> make_weight(const io::StoredWeight& sto
   return std::make_shared<const ops::DenseWeight>(stored.tensor.to(options), layout);
 }
 
+/// The base's projection with the low-rank pair in use, if nothing else is: no other kind of attachment, no trained weight, and not
+/// several adapters at once.
+std::optional<ops::Projection> fused_projection(const Host& host, ops::Projection projection, const Pass& pass, uint64_t host_key) {
+  if (projection.weight->requires_grad()) {
+    return std::nullopt;
+  }
+  for (const std::unique_ptr<Attachment>& attachment : host.attachments()) {
+    if (!attachment->enabled) {
+      continue;
+    }
+    const LowRank* const pair = attachment->fused();
+    if (pair == nullptr || projection.low_rank) {
+      return std::nullopt;
+    }
+    projection.low_rank = pair->term(pass, host_key);
+  }
+  return projection;
+}
+
 }  // namespace
 
 Linear::Linear(const std::string& name, const LinearShape& shape, io::WeightSource& source, const at::TensorOptions& options)
@@ -36,39 +55,28 @@ Linear::Linear(const std::string& name, const LinearShape& shape, io::WeightSour
 Linear::Linear(const std::string& name, Tensor weight_OI)
     : MatrixHost(name, std::make_shared<const ops::DenseWeight>(std::move(weight_OI)), /*owned=*/false), name_key_(hash_name(name)) {}
 
+Tensor project_rows(const Host& host, const ProjectionCall& call) {
+  if (const std::optional<ops::Projection> projection = fused_projection(host, {call.weight, call.bias_O}, call.pass, call.host_key)) {
+    return ops::project(call.x_TI, {*projection}).front();
+  }
+  Tensor y_TO;
+  for (const std::unique_ptr<Attachment>& attachment : host.attachments()) {
+    if (attachment->enabled) {
+      y_TO = attachment->project(call, y_TO);
+    }
+  }
+  return y_TO.defined() ? y_TO : call.base();  // a trained weight alone
+}
+
 std::optional<ops::Projection> Linear::as_projection(const Pass& pass) const {
-  ops::Projection projection{matrix_in_use(), bias_in_use()};
-  if (projection.weight->requires_grad()) {
-    return std::nullopt;
-  }
-  for (const std::unique_ptr<Attachment>& attachment : attachments()) {
-    if (!attachment->enabled) {
-      continue;
-    }
-    const LowRank* const pair = attachment->fused();
-    if (pair == nullptr || projection.low_rank) {
-      return std::nullopt;
-    }
-    projection.low_rank = pair->term(pass, name_key_);
-  }
-  return projection;
+  return fused_projection(*this, {matrix_in_use(), bias_in_use()}, pass, name_key_);
 }
 
 Tensor Linear::forward(const Tensor& x_TI, const Pass& pass) const {
   if (pass.observer != nullptr) {
     pass.observer->see(*this, x_TI);
   }
-  if (const std::optional<ops::Projection> projection = as_projection(pass)) {
-    return ops::project(x_TI, {*projection}).front();
-  }
-  const ProjectionCall call{x_TI, pass, name_key_, matrix_in_use(), bias_in_use()};
-  Tensor y_TO;
-  for (const std::unique_ptr<Attachment>& attachment : attachments()) {
-    if (attachment->enabled) {
-      y_TO = attachment->project(call, y_TO);
-    }
-  }
-  return y_TO.defined() ? y_TO : call.base();  // a trained weight alone
+  return project_rows(*this, {x_TI, pass, name_key_, matrix_in_use(), bias_in_use()});
 }
 
 std::vector<Tensor> project(const Tensor& x_TI, const std::vector<const Linear*>& projections, const Pass& pass) {

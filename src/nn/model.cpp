@@ -2,6 +2,9 @@
 
 #include <ATen/ATen.h>
 
+#include "lora/nn/denoiser.h"
+#include "lora/nn/row_model.h"
+
 namespace lora::nn {
 
 namespace {
@@ -17,6 +20,14 @@ std::vector<Host*> hosts_of_heads(const Model& model) {
 }
 
 }  // namespace
+
+const RowModel* Model::rows() const {
+  return dynamic_cast<const RowModel*>(body.get());
+}
+
+const Denoiser* Model::denoiser() const {
+  return dynamic_cast<const Denoiser*>(body.get());
+}
 
 std::vector<Host*> Model::hosts() const {
   std::vector<Host*> all = body->hosts();

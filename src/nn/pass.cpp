@@ -79,15 +79,21 @@ Pass Pass::of_needed() const {
   return rest;
 }
 
-Tensor recomputed(const Tensor& x, const Pass& pass, Recompute part, const std::function<Tensor(const Tensor&, const Pass&)>& f) {
+Tensor recomputed(const std::vector<Tensor>& inputs, const Pass& pass, Recompute part,
+                  const std::function<Tensor(const std::vector<Tensor>&, const Pass&)>& f) {
   const bool is_part = pass.recompute == part || (pass.recompute == Recompute::kOffload && part == Recompute::kLayers);
   if (!is_part || !pass.training()) {
-    return f(x, pass);
+    return f(inputs, pass);
   }
   Pass own = pass.of_rows(pass.row_keys_T);
   own.needed_S = pass.needed_S;
-  const auto again = [f, own](const Tensor& input) { return f(input, own); };
-  return ops::recompute(again, x, pass.host_store);
+  const auto again = [f, own](const std::vector<Tensor>& all) { return f(all, own); };
+  return ops::recompute(again, inputs, pass.host_store);
+}
+
+Tensor recomputed(const Tensor& x, const Pass& pass, Recompute part, const std::function<Tensor(const Tensor&, const Pass&)>& f) {
+  const auto of_one = [f](const std::vector<Tensor>& inputs, const Pass& own) { return f(inputs.front(), own); };
+  return recomputed(std::vector<Tensor>{x}, pass, part, of_one);
 }
 
 namespace {

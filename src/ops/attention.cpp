@@ -1,8 +1,9 @@
 #include "lora/ops/attention.h"
 
-#include <torch/csrc/autograd/custom_function.h>
+#include <ATen/ATen.h>
 #include <torch/version.h>
 
+#include "ops/attention_on_cpu.h"
 #include "ops/block_attention.h"
 #include "ops/cpu/attention.h"
 
@@ -66,26 +67,6 @@ Tensor attention_by_document(const Tensor& q_THE, const Tensor& k_TKE, const Ten
   }
   return outputs.size() == 1 ? outputs.front() : at::cat(outputs);
 }
-
-/// cpu::causal_attention with its gradient.
-struct CpuAttention : torch::autograd::Function<CpuAttention> {
-  static Tensor forward(torch::autograd::AutogradContext* ctx, const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE,
-                        const std::vector<int64_t>& offsets, double scale) {
-    const Tensor q = q_THE.contiguous(), k = k_TKE.contiguous(), v = v_TKE.contiguous();
-    const cpu::AttentionResult result = cpu::causal_attention(q, k, v, offsets, scale);
-    ctx->save_for_backward({q, k, v, result.out_THE, result.softmax_TH2});
-    ctx->saved_data["offsets"] = offsets;
-    ctx->saved_data["scale"] = scale;
-    return result.out_THE;
-  }
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx, torch::autograd::variable_list grads) {
-    const torch::autograd::variable_list saved = ctx->get_saved_variables();
-    const cpu::AttentionGradients gradients =
-        cpu::causal_attention_backward(grads[0].contiguous(), saved[0], saved[1], saved[2], {saved[3], saved[4]},
-                                       ctx->saved_data["offsets"].toIntVector(), ctx->saved_data["scale"].toDouble());
-    return {gradients.dq_THE, gradients.dk_TKE, gradients.dv_TKE, Tensor(), Tensor()};
-  }
-};
 
 /// The options without a window that hides nothing in documents of this length.
 AttentionOptions in_documents(const AttentionOptions& options, int64_t longest) {
@@ -163,7 +144,7 @@ Tensor document_attention(const Tensor& q_THE, const Tensor& k_TKE, const Tensor
     return block_attention(q_THE, k_TKE, v_TKE, layout.host_offsets, needed);
   }
   if (options.causal && cpu::attention_applies(q_THE)) {
-    return CpuAttention::apply(q_THE, k_TKE, v_TKE, layout.host_offsets, options.scale);
+    return attention_on_cpu(q_THE, k_TKE, v_TKE, {layout.host_offsets, layout.host_offsets}, options.scale);
   }
   return attention_by_document(q_THE, k_TKE, v_TKE, layout.host_offsets, options);
 }

@@ -1,12 +1,12 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>  // get_num_threads
-#include <ATen/native/CPUBlas.h>
 
 #include <algorithm>
 #include <atomic>
 #include <numeric>
 
 #include "lora/ops/parallel.h"
+#include "ops/block_product.h"
 #include "ops/cpu/attention.h"
 #include "ops/cpu/attention_tiles.h"
 #include "ops/cpu/launch.h"
@@ -19,31 +19,10 @@ using at::Tensor;
 
 constexpr int64_t kSquare = kTile * kTile;
 
-/// c [M, N] = a [M, K] b [K, N], or added to c, by oneDNN's kernel for small blocks, with b as a right_tile.
+/// c [M, N] = a [M, K] b [K, N], or added to c.
 template <typename S>
 void multiply(int64_t M, int64_t N, int64_t K, const S* a, const S* b, float* c, bool add) {
-  if constexpr (std::is_same_v<S, float>) {
-    at::native::cpublas::brgemm(M, N, K, K, N, N, add, a, b, c, /*is_vnni=*/false);
-  } else {
-    at::native::cpublas::brgemm(M, N, K, K, N, N, add, reinterpret_cast<const at::BFloat16*>(a), reinterpret_cast<const at::BFloat16*>(b),
-                                c, /*is_vnni=*/true);
-  }
-}
-
-/// Whether the processor multiplies pairs of bfloat16; LibTorch's kernel throws if not.
-bool multiplies_bfloat16() {
-  static const bool works = [] {
-    const std::vector<BFloat16> zeros(kSquare);
-    std::vector<float> product(kSquare);
-    try {
-      multiply(kTile, kTile, kTile, zeros.data(), zeros.data(), product.data(), false);
-      at::native::cpublas::brgemm_release();
-      return true;
-    } catch (const c10::Error&) {
-      return false;
-    }
-  }();
-  return works;
+  block_product(M, N, K, a, K, b, c, add);
 }
 
 /// The heads of a contiguous [T, heads, E] tensor.
@@ -60,20 +39,34 @@ struct Heads {
 };
 
 struct AttentionSpan {
-  int64_t begin, length;
+  int64_t begin = 0, length = 0;
 
   int64_t tiles() const { return (length + kTile - 1) / kTile; }
   int64_t token(int64_t tile) const { return begin + tile * kTile; }
   int64_t rows(int64_t tile) const { return std::min(kTile, length - tile * kTile); }
 };
 
+/// The queries and keys of one document.
+struct AttentionDocument {
+  AttentionSpan queries, keys;
+  bool causal;
+
+  /// The number of tiles of keys that some query of a tile sees, and how many keys of the last one (softmax_tiles).
+  int64_t seen(int64_t tile) const { return causal ? tile + 1 : keys.tiles(); }
+  int64_t visible() const { return causal ? kOnDiagonal : keys.rows(keys.tiles() - 1); }
+  /// The first tile of queries that sees this tile of keys.
+  int64_t first_seer(int64_t tile) const { return causal ? tile : 0; }
+};
+
 /// The documents, longest first, so that no thread starts a long one at the end.
-std::vector<AttentionSpan> documents_of(const std::vector<int64_t>& offsets) {
-  std::vector<AttentionSpan> documents;
-  for (size_t d = 0; d + 1 < offsets.size(); ++d) {
-    documents.push_back({offsets[d], offsets[d + 1] - offsets[d]});
+std::vector<AttentionDocument> documents_of(const AttentionPlaces& places) {
+  std::vector<AttentionDocument> documents;
+  for (size_t d = 0; d + 1 < places.queries.size(); ++d) {
+    const auto span = [d](const std::vector<int64_t>& offsets) { return AttentionSpan{offsets[d], offsets[d + 1] - offsets[d]}; };
+    documents.push_back({span(places.queries), span(places.keys), places.causal});
   }
-  std::stable_sort(documents.begin(), documents.end(), [](const AttentionSpan& a, const AttentionSpan& b) { return a.length > b.length; });
+  std::stable_sort(documents.begin(), documents.end(),
+                   [](const AttentionDocument& a, const AttentionDocument& b) { return a.queries.length > b.queries.length; });
   return documents;
 }
 
@@ -97,15 +90,19 @@ class Pieces {
 };
 
 /// Calls run(document, head, memory) for every pair, each on one thread; memory belongs to the thread and has bytes_of(tiles) bytes for
-/// the longest document.
+/// the most tiles of keys.
 template <typename BytesOf, typename Run>
-void for_each_head(const std::vector<int64_t>& offsets, int64_t heads, const BytesOf& bytes_of, const Run& run) {
-  const std::vector<AttentionSpan> documents = documents_of(offsets);
+void for_each_head(const AttentionPlaces& places, int64_t heads, const BytesOf& bytes_of, const Run& run) {
+  const std::vector<AttentionDocument> documents = documents_of(places);
   if (documents.empty() || heads == 0) {
     return;
   }
+  int64_t tiles = 0;
+  for (const AttentionDocument& document : documents) {
+    tiles = std::max(tiles, document.keys.tiles());
+  }
   const int64_t tasks = static_cast<int64_t>(documents.size()) * heads;
-  const int64_t threads = std::min<int64_t>(at::get_num_threads(), tasks), bytes = bytes_of(documents.front().tiles());
+  const int64_t threads = std::min<int64_t>(at::get_num_threads(), tasks), bytes = bytes_of(tiles);
   const Tensor memory = at::empty({threads * bytes + 64}, at::kByte);
   const auto begin = (reinterpret_cast<uintptr_t>(memory.mutable_data_ptr()) + 63) / 64 * 64;
   std::atomic<int64_t> next{0};
@@ -115,7 +112,7 @@ void for_each_head(const std::vector<int64_t>& offsets, int64_t heads, const Byt
         run(documents[static_cast<size_t>(task / heads)], task % heads, reinterpret_cast<std::byte*>(begin) + thread * bytes);
       }
     }
-    at::native::cpublas::brgemm_release();
+    end_block_products();
   });
 }
 
@@ -145,26 +142,30 @@ SoftmaxRow* kept_rows(const AttentionResult& result) {
 }
 
 template <typename S>
-void attention_forward(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const AttentionResult& result,
-             const std::vector<int64_t>& offsets, double scale) {
-  const Heads<S> q(q_THE), k(k_TKE), v(v_TKE), out(result.out_THE);
+void attention_forward(const Tensor& q_THE, const Tensor& k_SKE, const Tensor& v_SKE, const AttentionResult& result,
+                       const AttentionPlaces& places, double scale) {
+  const Heads<S> q(q_THE), k(k_SKE), v(v_SKE), out(result.out_THE);
   SoftmaxRow* kept_TH = kept_rows(result);
   const int64_t group = q.heads / k.heads, dim = q.dim, value_dim = v.dim;
   const auto bytes = [&](int64_t n) { return ForwardMemory<S>::bytes(n, dim, value_dim); };
-  for_each_head(offsets, q.heads, bytes, [&](const AttentionSpan& document, int64_t head, std::byte* memory) {
-    const int64_t n = document.tiles(), key_head = head / group;
-    const ForwardMemory<S> m(memory, n, dim, value_dim);
-    for (int64_t i = 0; i < n; ++i) {
-      const int64_t token = document.token(i), rows = document.rows(i);
-      right_transposed_tile(k.rows(token, rows, key_head), m.keys_turned + i * dim * kTile);
-      right_tile(v.rows(token, rows, key_head), m.values + i * kTile * value_dim);
+  for_each_head(places, q.heads, bytes, [&](const AttentionDocument& document, int64_t head, std::byte* memory) {
+    const AttentionSpan &queries = document.queries, &keys = document.keys;
+    const int64_t key_head = head / group;
+    const ForwardMemory<S> m(memory, keys.tiles(), dim, value_dim);
+    int64_t taken = 0;  // tiles of keys
+    for (int64_t i = 0; i < queries.tiles(); ++i) {
+      const int64_t token = queries.token(i), rows = queries.rows(i), seen = document.seen(i);
+      for (; taken < seen; ++taken) {
+        right_transposed_tile(k.rows(keys.token(taken), keys.rows(taken), key_head), m.keys_turned + taken * dim * kTile);
+        right_tile(v.rows(keys.token(taken), keys.rows(taken), key_head), m.values + taken * kTile * value_dim);
+      }
       left_tile(q.rows(token, rows, head), m.queries);
-      for (int64_t j = 0; j <= i; ++j) {
+      for (int64_t j = 0; j < seen; ++j) {
         multiply(kTile, kTile, dim, m.queries, m.keys_turned + j * dim * kTile, m.scores + j * kSquare, false);
       }
       SoftmaxRow* kept = kept_TH + token * q.heads + head;
-      softmax_tiles(m.scores, m.weights, kept, q.heads, i + 1, rows, static_cast<float>(scale));
-      for (int64_t j = 0; j <= i; ++j) {
+      softmax_tiles(m.scores, m.weights, kept, q.heads, seen, rows, document.visible(), static_cast<float>(scale));
+      for (int64_t j = 0; j < seen; ++j) {
         multiply(kTile, value_dim, kTile, m.weights + j * kSquare, m.values + j * kTile * value_dim, m.out, j > 0);
       }
       store_shares(m.out, kept, q.heads, out.at(token, head), out.stride(), rows, value_dim);
@@ -215,47 +216,54 @@ struct BackwardMemory {
 template <typename S>
 class HeadBackward {
  public:
-  HeadBackward(const Tensor& dout_THE, const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const AttentionResult& result,
+  HeadBackward(const Tensor& dout_THE, const Tensor& q_THE, const Tensor& k_SKE, const Tensor& v_SKE, const AttentionResult& result,
                const AttentionGradients& gradients, double scale)
       : q_(q_THE),
-        k_(k_TKE),
-        v_(v_TKE),
+        k_(k_SKE),
+        v_(v_SKE),
         dout_(dout_THE),
         dq_(gradients.dq_THE),
-        dk_(gradients.dk_TKE),
-        dv_(gradients.dv_TKE),
+        dk_(gradients.dk_SKE),
+        dv_(gradients.dv_SKE),
         kept_TH_(kept_rows(result)),
         scale_(static_cast<float>(scale)) {}
 
   int64_t bytes(int64_t n) const { return BackwardMemory<S>::bytes(n, q_.dim, v_.dim); }
 
-  void run(const AttentionSpan& document, int64_t head, std::byte* memory) const {
-    const int64_t n = document.tiles();
-    const BackwardMemory<S> m(memory, n, q_.dim, v_.dim);
-    const int64_t key_head = head / (q_.heads / k_.heads);
-    for (int64_t i = 0; i < n; ++i) {
-      const int64_t token = document.token(i), rows = document.rows(i);
-      left_tile(k_.rows(token, rows, key_head), m.keys + i * kTile * q_.dim);
-      left_transposed_tile(k_.rows(token, rows, key_head), m.keys_turned + i * kTile * q_.dim);
-      left_tile(v_.rows(token, rows, key_head), m.values + i * kTile * v_.dim);
+  void run(const AttentionDocument& document, int64_t head, std::byte* memory) const {
+    const AttentionSpan &queries = document.queries, &keys = document.keys;
+    const BackwardMemory<S> m(memory, keys.tiles(), q_.dim, v_.dim);
+    int64_t taken = 0;  // tiles of keys
+    for (int64_t i = 0; i < queries.tiles(); ++i) {
+      const int64_t token = queries.token(i), rows = queries.rows(i), seen = document.seen(i);
+      for (; taken < seen; ++taken) {
+        take_keys(keys, taken, head, m);
+      }
       take_queries(token, rows, head, m);
-      for (int64_t j = 0; j <= i; ++j) {
-        take_probabilities(i, j, m);
+      for (int64_t j = 0; j < seen; ++j) {
+        take_probabilities(j, j + 1 == seen ? document.visible() : kTile, m);
       }
       std::copy(m.delta_sum, m.delta_sum + kTile, m.delta);
-      for (int64_t j = 0; j <= i; ++j) {
-        add_gradients(i, j, m);
+      for (int64_t j = 0; j < seen; ++j) {
+        add_gradients(j, i > document.first_seer(j), m);
       }
       store_transposed(m.dqueries_turned, scale_, dq_.at(token, head), dq_.stride(), rows, q_.dim);
     }
-    for (int64_t j = 0; j < n; ++j) {
-      const int64_t token = document.token(j), rows = document.rows(j);
+    for (int64_t j = 0; j < keys.tiles(); ++j) {
+      const int64_t token = keys.token(j), rows = keys.rows(j);
       store_rows(m.dkeys + j * kTile * q_.dim, scale_, dk_.at(token, head), dk_.stride(), rows, q_.dim);
       store_rows(m.dvalues + j * kTile * v_.dim, 1.0F, dv_.at(token, head), dv_.stride(), rows, v_.dim);
     }
   }
 
  private:
+  void take_keys(const AttentionSpan& keys, int64_t tile, int64_t head, const BackwardMemory<S>& m) const {
+    const int64_t token = keys.token(tile), rows = keys.rows(tile), key_head = head / (q_.heads / k_.heads);
+    left_tile(k_.rows(token, rows, key_head), m.keys + tile * kTile * q_.dim);
+    left_transposed_tile(k_.rows(token, rows, key_head), m.keys_turned + tile * kTile * q_.dim);
+    left_tile(v_.rows(token, rows, key_head), m.values + tile * kTile * v_.dim);
+  }
+
   void take_queries(int64_t token, int64_t rows, int64_t head, const BackwardMemory<S>& m) const {
     right_tile(q_.rows(token, rows, head), m.queries);
     right_transposed_tile(q_.rows(token, rows, head), m.queries_turned);
@@ -270,17 +278,17 @@ class HeadBackward {
     }
   }
 
-  void take_probabilities(int64_t i, int64_t j, const BackwardMemory<S>& m) const {
+  void take_probabilities(int64_t j, int64_t visible, const BackwardMemory<S>& m) const {
     float *scores = m.scores + j * kSquare, *dweights = m.dweights + j * kSquare;
     multiply(kTile, kTile, q_.dim, m.keys + j * kTile * q_.dim, m.queries_turned, scores, false);
     multiply(kTile, kTile, v_.dim, m.values + j * kTile * v_.dim, m.dout_turned, dweights, false);
-    probabilities_of_square(scores, dweights, m.largest, m.share, scale_, i == j, m.delta_sum);
+    probabilities_of_square(scores, dweights, m.largest, m.share, scale_, visible, m.delta_sum);
   }
 
-  void add_gradients(int64_t i, int64_t j, const BackwardMemory<S>& m) const {
+  /// @param later whether an earlier tile of queries has added to this tile of keys.
+  void add_gradients(int64_t j, bool later, const BackwardMemory<S>& m) const {
     const int64_t dim = q_.dim, value_dim = v_.dim;
     gradients_of_square(m.scores + j * kSquare, m.dweights + j * kSquare, m.delta, m.square);
-    const bool later = i > j;  // the first square of a tile of keys is on the diagonal
     multiply(kTile, value_dim, kTile, m.square.weights, m.dout, m.dvalues + j * kTile * value_dim, later);
     multiply(kTile, dim, kTile, m.square.dscores, m.queries, m.dkeys + j * kTile * dim, later);
     multiply(dim, kTile, kTile, m.keys_turned + j * kTile * dim, m.square.dscores_right, m.dqueries_turned, j > 0);
@@ -293,12 +301,12 @@ class HeadBackward {
 };
 
 /// The sum over the query heads that share a key head.
-Tensor by_key_head(const Tensor& x_THE, const Tensor& like_TKE) {
-  if (x_THE.sizes() == like_TKE.sizes()) {
-    return x_THE.to(like_TKE.scalar_type());
+Tensor by_key_head(const Tensor& x_SHE, const Tensor& like_SKE) {
+  if (x_SHE.sizes() == like_SKE.sizes()) {
+    return x_SHE.to(like_SKE.scalar_type());
   }
-  const int64_t group = x_THE.size(1) / like_TKE.size(1);
-  return x_THE.unflatten(1, {like_TKE.size(1), group}).sum(2).to(like_TKE.scalar_type());
+  const int64_t group = x_SHE.size(1) / like_SKE.size(1);
+  return x_SHE.unflatten(1, {like_SKE.size(1), group}).sum(2).to(like_SKE.scalar_type());
 }
 
 }  // namespace
@@ -308,35 +316,35 @@ bool attention_applies(const Tensor& q_THE) {
          (q_THE.scalar_type() == at::kFloat || (q_THE.scalar_type() == at::kBFloat16 && q_THE.size(2) % 2 == 0 && multiplies_bfloat16()));
 }
 
-AttentionResult causal_attention(const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE, const std::vector<int64_t>& offsets,
-                                 double scale) {
+AttentionResult attention(const Tensor& q_THE, const Tensor& k_SKE, const Tensor& v_SKE, const AttentionPlaces& places, double scale) {
   const auto floats = q_THE.options().dtype(at::kFloat);
-  const AttentionResult result{at::empty({q_THE.size(0), q_THE.size(1), v_TKE.size(2)}, q_THE.options()),
+  const AttentionResult result{at::empty({q_THE.size(0), q_THE.size(1), v_SKE.size(2)}, q_THE.options()),
                                at::empty({q_THE.size(0), q_THE.size(1), 2}, floats)};
   if (q_THE.scalar_type() == at::kFloat) {
-    attention_forward<float>(q_THE, k_TKE, v_TKE, result, offsets, scale);
+    attention_forward<float>(q_THE, k_SKE, v_SKE, result, places, scale);
   } else {
-    attention_forward<BFloat16>(q_THE, k_TKE, v_TKE, result, offsets, scale);
+    attention_forward<BFloat16>(q_THE, k_SKE, v_SKE, result, places, scale);
   }
   return result;
 }
 
-AttentionGradients causal_attention_backward(const Tensor& dout_THE, const Tensor& q_THE, const Tensor& k_TKE, const Tensor& v_TKE,
-                                             const AttentionResult& result, const std::vector<int64_t>& offsets, double scale) {
+AttentionGradients attention_backward(const Tensor& dout_THE, const Tensor& q_THE, const Tensor& k_SKE, const Tensor& v_SKE,
+                                      const AttentionResult& result, const AttentionPlaces& places, double scale) {
   const auto floats = q_THE.options().dtype(at::kFloat);
-  const AttentionGradients gradients{at::empty_like(q_THE), at::empty(q_THE.sizes(), floats), at::empty(result.out_THE.sizes(), floats)};
+  const auto of_heads = [&](const Tensor& x_SKE) { return at::empty({x_SKE.size(0), q_THE.size(1), x_SKE.size(2)}, floats); };
+  const AttentionGradients gradients{at::empty_like(q_THE), of_heads(k_SKE), of_heads(v_SKE)};
   const auto run = [&]<typename S>(S) {
-    const HeadBackward<S> attention_backward(dout_THE, q_THE, k_TKE, v_TKE, result, gradients, scale);
+    const HeadBackward<S> backward(dout_THE, q_THE, k_SKE, v_SKE, result, gradients, scale);
     for_each_head(
-        offsets, q_THE.size(1), [&](int64_t n) { return attention_backward.bytes(n); },
-        [&](const AttentionSpan& document, int64_t head, std::byte* memory) { attention_backward.run(document, head, memory); });
+        places, q_THE.size(1), [&](int64_t n) { return backward.bytes(n); },
+        [&](const AttentionDocument& document, int64_t head, std::byte* memory) { backward.run(document, head, memory); });
   };
   if (q_THE.scalar_type() == at::kFloat) {
     run(float{});
   } else {
     run(BFloat16{});
   }
-  return {gradients.dq_THE, by_key_head(gradients.dk_TKE, k_TKE), by_key_head(gradients.dv_TKE, v_TKE)};
+  return {gradients.dq_THE, by_key_head(gradients.dk_SKE, k_SKE), by_key_head(gradients.dv_SKE, v_SKE)};
 }
 
 }  // namespace lora::ops::cpu

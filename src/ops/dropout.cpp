@@ -95,6 +95,11 @@ Tensor dropout(const Tensor& x_TI, const DropoutDraw& draw) {
   return y;
 }
 
+Tensor place_keys(const Tensor& row_keys_N, int64_t places) {
+  const Tensor places_P = mix64_tensor(at::arange(places, row_keys_N.options()));
+  return mix64_tensor(at::bitwise_xor(row_keys_N.unsqueeze(1), places_P)).flatten();
+}
+
 Tensor differentiable_dropout(const Tensor& x_TI, const DropoutDraw& draw) {
   return draw.active() ? Dropout::apply(x_TI, draw.row_keys_T, draw.p, static_cast<int64_t>(draw.site_key)) : x_TI;
 }

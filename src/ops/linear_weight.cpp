@@ -44,7 +44,10 @@ Tensor selected_rows(const LinearWeight& weight, const Tensor& rows_N) {
 }  // namespace
 
 Tensor DenseWeight::dequantised() const {
-  return layout_ == WeightLayout::kOutIn ? tensor_ : tensor_.t();
+  if (layout_ == WeightLayout::kInOut) {
+    return tensor_.t();
+  }
+  return tensor_.dim() == 2 ? tensor_ : tensor_.flatten(1);
 }
 
 Tensor DenseWeight::multiply(const Tensor& x_TI, const std::optional<Tensor>& bias_O) const {

@@ -7,6 +7,7 @@
 
 #include "lora/ops/parallel.h"
 #include "ops/cuda_kernels.h"
+#include "ops/decoded_product.h"
 #include "ops/gemm.h"
 
 namespace lora::ops {
@@ -84,9 +85,7 @@ Tensor multiply_few(const io::PackedMatrix& matrix, const Tensor& x_TI) {
   const auto* const from = x.const_data_ptr<float>();
   auto* const to = y_TO.mutable_data_ptr<float>();
   parallel_for(0, outputs, std::max<int64_t>(1, kElementsPerThread / std::max<int64_t>(1, inputs)), [&](int64_t first, int64_t last) {
-    for (int64_t t = 0; t < tokens; ++t) {
-      matrix.multiply_rows(from + t * inputs, first, last, to + t * outputs + first);
-    }
+    matrix.multiply_rows(from, tokens, first, last, to + first, outputs);
   });
   return y_TO;
 }
@@ -106,7 +105,8 @@ int64_t PackedWeight::tile_bytes() const {
   };
   const int64_t rows = elements(out_features(), in_features(), kRowUnit);
   const int64_t columns = elements(in_features(), out_features(), matrix_->column_step());
-  return std::max(rows, columns) * static_cast<int64_t>(at::elementSize(dtype_));
+  const int64_t blocks = cpu::multiplies_decoded_blocks(*matrix_, dtype_) ? cpu::decoded_product_bytes(*matrix_) : 0;
+  return std::max(std::max(rows, columns) * static_cast<int64_t>(at::elementSize(dtype_)), blocks);
 }
 
 Tensor PackedWeight::multiply(const Tensor& x_TI, const std::optional<Tensor>& bias_O) const {
@@ -115,6 +115,11 @@ Tensor PackedWeight::multiply(const Tensor& x_TI, const std::optional<Tensor>& b
   if (device().is_cpu() && tokens <= kFewRows) {
     const Tensor y_TO = multiply_few(*forward_, x_TI);
     return (bias_O ? y_TO.add_(*bias_O) : y_TO).to(dtype_);
+  }
+  if (cpu::multiplies_decoded_blocks(*forward_, dtype_)) {
+    const Tensor y_TO = at::empty({tokens, outputs}, x_TI.options());
+    cpu::multiply_decoded(*forward_, x_TI, bias_O, y_TO);
+    return y_TO;
   }
   if (tokens <= kMostCodedTokens && !device().is_cpu()) {
     const std::optional<io::BlockCodes> codes = forward_->block_codes();
@@ -135,6 +140,10 @@ Tensor PackedWeight::multiply_transposed(const Tensor& dy_TO, const std::optiona
   const at::NoGradGuard no_grad;
   const int64_t outputs = out_features(), inputs = in_features();
   const Tensor dx_TI = sum_TI ? *sum_TI : at::empty({dy_TO.size(0), inputs}, dy_TO.options());
+  if (cpu::multiplies_decoded_blocks(*matrix_, dtype_) && dx_TI.stride(1) == 1) {
+    cpu::multiply_decoded_transposed(*matrix_, dy_TO, dx_TI, sum_TI.has_value());
+    return dx_TI;
+  }
   // Tiles of columns: the sum of tiles of rows would be rounded to dtype() after each of them.
   for_each_tile(*matrix_, inputs, outputs, matrix_->column_step(), [&](int64_t begin, int64_t end) {
     const Tensor W_ON = decoded_tile(*matrix_, {0, outputs, begin, end}, dtype_);

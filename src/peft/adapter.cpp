@@ -105,10 +105,8 @@ class AdapterReader {
     }
     LowRankUpdate update;
     update.module = module;
-    update.A_RI = a->second.to(at::kFloat);
-    update.B_OR = b->second.to(at::kFloat);
     update.kind = kind;
-    if (update.A_RI.dim() != 2 || update.B_OR.dim() != 2 || update.A_RI.size(0) != update.B_OR.size(1) || update.rank() == 0) {
+    if (!set_pair(update, {a->second.to(at::kFloat), b->second.to(at::kFloat)}) || (is_embedding && !update.kernel.empty())) {
       faults_["with A and B whose shapes do not match"].push_back(module + " " + io::shape_text(a->second.sizes()) + " and " +
                                                                   io::shape_text(b->second.sizes()));
       return std::nullopt;
@@ -147,18 +145,6 @@ class AdapterReader {
   std::map<std::string, std::vector<std::string>> faults_;
 };
 
-template <typename T, typename Value>
-void set_with_pattern(const std::vector<LowRankUpdate>& updates, const Value& value, T& usual,
-                      std::vector<std::pair<std::string, T>>& pattern) {
-  usual = commonest<T>(updates, value, T(1));
-  pattern.clear();
-  for (const LowRankUpdate& update : updates) {
-    if (value(update) != usual) {
-      pattern.emplace_back(update.module, value(update));
-    }
-  }
-}
-
 /// The part of the key for PEFT's wrapper of the module, if the tensor is one of the base.
 std::string wrapper_of(const HeldTensor& held, const Adapter& adapter) {
   const auto is_adapted = [module = held.module()](const AdapterUpdate& update) {
@@ -174,18 +160,6 @@ std::string wrapper_of(const HeldTensor& held, const Adapter& adapter) {
   return std::any_of(adapter.updates.begin(), adapter.updates.end(), is_adapted) ? ".base_layer"
          : std::any_of(adapter.updates.begin(), adapter.updates.end(), has_rows) ? ".token_adapter.base_layer"
                                                                                  : "";
-}
-
-/// The target modules of the options, or a list of the adapter's modules if the options have none.
-ModuleChoice adapter_targets(const Adapter& adapter) {
-  if (adapter.options.target_modules.kind != ModuleChoice::Kind::kNone) {
-    return adapter.options.target_modules;
-  }
-  ModuleChoice choice{ModuleChoice::Kind::kList, {}, ""};
-  for (const LowRankUpdate& update : adapter.low_rank()) {
-    choice.names.push_back(update.module);
-  }
-  return choice;
 }
 
 }  // namespace
@@ -259,10 +233,7 @@ void write_adapter(const fs::path& folder, const Adapter& adapter, const std::st
   const std::vector<io::NamedTensor> tensors = file_tensors(updates_of(adapter));
   require_finite(tensors);
   LoraOptions options = adapter.options;
-  set_with_pattern<int64_t>(
-      adapter.low_rank(), [](const LowRankUpdate& update) { return update.rank(); }, options.r, options.rank_pattern);
-  set_with_pattern<double>(
-      adapter.low_rank(), [](const LowRankUpdate& update) { return update.alpha; }, options.lora_alpha, options.alpha_pattern);
+  set_sizes(options, adapter.low_rank());
   options.init = LoraInit::kDefault;
   BaseReference reference(base_name, adapter.base_fingerprint);
   reference.quantization = adapter.base_quantization.text;
@@ -279,7 +250,7 @@ void set_inputs_first(Adapter& adapter, bool inputs_first) {
     if (auto* const formula = std::get_if<FormulaUpdate>(&update)) {
       formula->is_turned = inputs_first && formula->module != "lm_head";
     }
-    if (pair != nullptr && !pair->is_embedding()) {
+    if (pair != nullptr && !pair->is_embedding() && !pair->is_convolution()) {
       pair->kind = inputs_first && pair->module != "lm_head" ? PairKind::kConv1D : PairKind::kLinear;
     }
   }

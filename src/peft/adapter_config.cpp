@@ -1,5 +1,7 @@
 #include "peft/adapter_config.h"
 
+#include "peft/update_forms.h"
+
 namespace lora::peft {
 
 namespace {
@@ -78,6 +80,18 @@ void add_used_keys(const LoraOptions& options, nlohmann::json& config) {
   }
 }
 
+template <typename T, typename Value>
+void set_with_pattern(const std::vector<LowRankUpdate>& updates, const Value& value, T& usual,
+                      std::vector<std::pair<std::string, T>>& pattern) {
+  usual = commonest<T>(updates, value, T(1));
+  pattern.clear();
+  for (const LowRankUpdate& update : updates) {
+    if (value(update) != usual) {
+      pattern.emplace_back(update.module, value(update));
+    }
+  }
+}
+
 }  // namespace
 
 nlohmann::json choice_json(const ModuleChoice& choice) {
@@ -139,6 +153,24 @@ std::string adapter_config_text(const LoraOptions& options, const ModuleChoice& 
   config["init_lora_weights"] = init_json(options.init);
   add_used_keys(options, config);
   return in_order(config, options).dump(2, ' ', /*ensure_ascii=*/true) + "\n";
+}
+
+void set_sizes(LoraOptions& options, const std::vector<LowRankUpdate>& updates) {
+  set_with_pattern<int64_t>(
+      updates, [](const LowRankUpdate& update) { return update.rank(); }, options.r, options.rank_pattern);
+  set_with_pattern<double>(
+      updates, [](const LowRankUpdate& update) { return update.alpha; }, options.lora_alpha, options.alpha_pattern);
+}
+
+ModuleChoice adapter_targets(const Adapter& adapter) {
+  if (adapter.options.target_modules.kind != ModuleChoice::Kind::kNone) {
+    return adapter.options.target_modules;
+  }
+  ModuleChoice choice{ModuleChoice::Kind::kList, {}, ""};
+  for (const LowRankUpdate& update : adapter.low_rank()) {
+    choice.names.push_back(update.module);
+  }
+  return choice;
 }
 
 }  // namespace lora::peft

@@ -12,6 +12,7 @@
 #include "lora/base/log.h"
 #include "lora/base/random.h"
 #include "peft/low_rank_svd.h"
+#include "peft/update_forms.h"
 
 namespace lora::peft {
 
@@ -44,7 +45,7 @@ void add_resized(const LowRankUpdate& update, int64_t rank, Approximation& resul
 
 /// Adds the update that approximates `change`, the change of a whole weight in its layout.
 void add_nearest(LowRankUpdate update, const Tensor& change, int64_t rank, Approximation& result) {
-  const Tensor change_OI = update.is_turned() ? change.t() : change;
+  const Tensor change_OI = update.is_turned() ? change.t() : change.flatten(1);
   Factors factors = factors_of_rank(leading_svd(change_OI, rank, hash_name(update.module)), rank);
   const Tensor rest = change_OI - at::mm(factors.B, factors.A);
   result.modules.push_back({update.module, frobenius_norm(change_OI), frobenius_norm(rest)});
@@ -149,11 +150,16 @@ class Extractor {
     const std::string own = of_model(name);
     const std::string module = own.ends_with(kEnd) ? own.substr(0, own.size() - kEnd.size()) : "";
     const bool is_embedding = embeddings_.count(module) > 0;
-    if (change.dim() == 2 && (is_embedding || linears_.count(module) > 0)) {
+    const bool is_convolution = change.dim() > 2;
+    if (change.dim() >= 2 && (is_embedding || linears_.count(module) > 0)) {
       LowRankUpdate update;
       update.module = module;
       const bool is_turned = turned_.count(module) > 0;
       update.kind = is_embedding ? PairKind::kEmbedding : is_turned ? PairKind::kConv1D : PairKind::kLinear;
+      if (is_convolution) {
+        update.kind = PairKind::kConvolution;
+        update.kernel = change.sizes().slice(2).vec();
+      }
       add_nearest(std::move(update), change, rank_, result_.approximation);
     } else {
       result_.not_captured.push_back({name, change.dim() == 2 ? "not a target" : "not a linear module's weight", norm});
@@ -195,6 +201,17 @@ Approximation resized(const Adapter& adapter, int64_t rank) {
     add_resized(update, rank, result);
   }
   return result;
+}
+
+Adapter with_folded_scales(Adapter adapter) {
+  const at::NoGradGuard no_grad;
+  std::vector<LowRankUpdate> updates;
+  for (LowRankUpdate& update : adapter.low_rank()) {
+    updates.push_back(with_scale(std::move(update), 1));
+  }
+  adapter.set_low_rank(std::move(updates));
+  adapter.options.use_rslora = false;
+  return adapter;
 }
 
 Approximation baked(const Adapter& adapter, int64_t rank, const WeightOf& weight_of) {

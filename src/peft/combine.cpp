@@ -125,7 +125,7 @@ void check_shapes(const Modules& modules, const Recipe& recipe, Faults& faults) 
     for (const WeightedUpdate& part : parts) {
       const LowRankUpdate& other = part.update;
       const bool fits = other.is_embedding() == first.is_embedding() && other.A_RI.size(1) == first.A_RI.size(1) &&
-                        other.B_OR.size(0) == first.B_OR.size(0);
+                        other.B_OR.size(0) == first.B_OR.size(0) && other.kernel == first.kernel;
       if (!fits) {
         faults["modules of different shapes"].insert(module);
       } else if (recipe.form == Form::kFactors && other.rank() != first.rank()) {
@@ -165,6 +165,7 @@ class Combiner {
     LowRankUpdate result;
     result.module = module;
     result.kind = parts.front().update.kind;
+    result.kernel = parts.front().update.kernel;
     if (recipe_.form == Form::kFactors) {
       combine_factors(parts, result);
     } else if (recipe_.form == Form::kStack) {
@@ -228,7 +229,7 @@ class Combiner {
     std::vector<Tensor> products;
     std::vector<double> weights;
     for (const WeightedUpdate& part : parts) {
-      products.push_back(delta(part.update));
+      products.push_back(delta(part.update).flatten(1));
       weights.push_back(part.weight);
     }
     const Tensor sum = mixed(products, weights);

@@ -137,7 +137,7 @@ bool is_kohya(const fs::path& file) {
 }
 
 std::string kohya_refusal(const LowRankUpdate& update, const BaseFacts&) {
-  return update.is_embedding() ? "embeddings (the format is for linear modules and convolutions)" : "";
+  return update.is_embedding() ? "embeddings (the format is for linear modules and convolutions)" : convolution_refusal(update);
 }
 
 Adapter read_kohya(const fs::path& path, const BaseFacts& base) {

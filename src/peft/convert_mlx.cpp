@@ -100,7 +100,7 @@ Json config_json(const Adapter& adapter, const std::vector<LowRankUpdate>& updat
 
 std::string mlx_refusal(const LowRankUpdate& update, const BaseFacts& base) {
   if (!update.is_embedding()) {
-    return "";
+    return convolution_refusal(update);
   }
   if (update.magnitude_O) {
     return "embeddings with DoRA (MLX has one magnitude per token)";

@@ -12,6 +12,7 @@
 #include "lora/peft/adapter_folder.h"
 #include "lora/peft/file_names.h"
 #include "lora/peft/merge.h"
+#include "lora/peft/pipeline_adapter.h"
 #include "peft/format_entry.h"
 #include "peft/tensor_file.h"
 #include "peft/update_forms.h"
@@ -22,12 +23,21 @@ namespace {
 
 const char* const kReadable =
     "a PEFT folder (adapter_config.json, adapter_model.safetensors or .bin), an MLX folder (adapter_config.json, "
-    "adapters.safetensors) or a kohya file (.safetensors with lora_down and lora_up)";
+    "adapters.safetensors), a kohya file (.safetensors with lora_down and lora_up) or diffusers' file of a pipeline";
 
 void write_peft(const fs::path& folder, const Adapter& adapter, const BaseFacts& base, const WriteOptions& options) {
   Adapter written = adapter;
   written.set_low_rank(rounded(adapter.low_rank(), options.dtype));
   write_adapter(folder, written, base.name);
+}
+
+/// A folder for each text encoder in that of the network.
+void write_peft_pipeline(const fs::path& folder, const Adapter& adapter, const BaseFacts& base, const WriteOptions& options) {
+  for (const ComponentAdapter& part : divided(adapter)) {
+    const fs::path own = component_folder(folder, part.component);
+    fs::create_directories(own);
+    write_peft(own, part.adapter, base, options);
+  }
 }
 
 /// vLLM uses one scale for all modules (lora_alpha / r of adapter_config.json) and ignores the patterns.
@@ -39,18 +49,55 @@ void write_vllm(const fs::path& folder, const Adapter& adapter, const BaseFacts&
   write_peft(folder, written, base, options);
 }
 
+std::string vllm_refusal(const LowRankUpdate& update, const BaseFacts&) {
+  return convolution_refusal(update);
+}
+
 /// Every format. A new one is a line here; its functions are in a file of their own.
-constexpr std::array<FormatEntry, kAdapterFormats.entries.size()> kFormats{{
-    // format, program, file in a folder, whether it holds DoRA, lora_bias and whole tensors, refused modules, read, write
-    {AdapterFormat::kPeft, "PEFT", kAdapterWeightsFile, true, true, true, nullptr, nullptr, write_peft},
-    {AdapterFormat::kMlx, "MLX", "adapters.safetensors", true, false, false, mlx_refusal, read_mlx, write_mlx},
-    {AdapterFormat::kKohya, "kohya's format", nullptr, false, false, false, kohya_refusal, read_kohya, write_kohya},
-    {AdapterFormat::kGguf, "GGUF", nullptr, false, false, false, gguf_refusal, nullptr, write_gguf_adapter},
-    {AdapterFormat::kVllm, "vLLM", kAdapterWeightsFile, false, false, false, nullptr, nullptr, write_vllm},
+constexpr std::array<FormatEntry, 8> kFormats{{
+    // format, of pipelines, program, file in a folder, whether it holds DoRA, lora_bias and whole tensors, refused modules, is, read, write
+    {AdapterFormat::kPeft, false, "PEFT", kAdapterWeightsFile, true, true, true, nullptr, nullptr, nullptr, write_peft},
+    {AdapterFormat::kPeft, true, "PEFT", kAdapterWeightsFile, true, true, true, nullptr, nullptr, nullptr, write_peft_pipeline},
+    {AdapterFormat::kMlx, false, "MLX", "adapters.safetensors", true, false, false, mlx_refusal, nullptr, read_mlx, write_mlx},
+    {AdapterFormat::kKohya, true, "kohya's format", nullptr, true, false, false, kohya_pipeline_refusal, is_kohya_pipeline,
+     read_kohya_pipeline, write_kohya_pipeline},
+    {AdapterFormat::kKohya, false, "kohya's format", nullptr, false, false, false, kohya_refusal, is_kohya, read_kohya, write_kohya},
+    {AdapterFormat::kGguf, false, "GGUF", nullptr, false, false, false, gguf_refusal, nullptr, nullptr, write_gguf_adapter},
+    {AdapterFormat::kVllm, false, "vLLM", kAdapterWeightsFile, false, false, false, vllm_refusal, nullptr, nullptr, write_vllm},
+    {AdapterFormat::kDiffusers, true, "diffusers' format", nullptr, true, true, false, nullptr, is_diffusers, read_diffusers,
+     write_diffusers},
 }};
 
+/// The first entry of a format: which file it is does not depend on what it holds.
 const FormatEntry& entry_of(AdapterFormat format) {
   return *std::find_if(kFormats.begin(), kFormats.end(), [format](const FormatEntry& entry) { return entry.format == format; });
+}
+
+/// The entry that writes this adapter.
+const FormatEntry& entry_to_write(AdapterFormat format, const Adapter& adapter) {
+  const bool is_pipeline = is_of_pipeline(adapter);
+  std::vector<std::string> others;
+  for (const FormatEntry& entry : kFormats) {
+    if (entry.is_of_pipelines == is_pipeline && entry.format == format) {
+      return entry;
+    }
+    if (entry.is_of_pipelines == is_pipeline) {
+      others.emplace_back(kAdapterFormats.name(entry.format));
+    }
+  }
+  model_error(adapter.weights_file.string(),
+              "cannot be converted to " + std::string(entry_of(format).program) + ", which is for " +
+                  (is_pipeline ? "language models: found an adapter of a text-to-image pipeline"
+                               : "text-to-image pipelines: found an adapter of another model") +
+                  ", expected one of --to " + join(others));
+}
+
+/// The entry that reads a file or folder: of several, the one with the file's names.
+const FormatEntry& entry_to_read(AdapterFormat format, const fs::path& path) {
+  const auto* const found = std::find_if(kFormats.begin(), kFormats.end(), [&](const FormatEntry& entry) {
+    return entry.format == format && entry.is != nullptr && fs::is_regular_file(path) && entry.is(path);
+  });
+  return found == kFormats.end() ? entry_of(format) : *found;
 }
 
 /// One kind of content that a format cannot hold, and where it was found.
@@ -163,8 +210,15 @@ AdapterFormat detect_adapter_format(const fs::path& path) {
     if (fs::exists(path / kAdapterConfigFile, ignored)) {
       adapter_weights_file(path);  // throws with what is missing
     }
-  } else if (fs::exists(path, ignored) && path.extension() == ".safetensors" && is_kohya(path)) {
-    return AdapterFormat::kKohya;
+    if (fs::exists(path / kDiffusersWeightsFile, ignored)) {
+      model_error(path.string(), std::string("is a folder with ") + kDiffusersWeightsFile + ", expected the path of that file");
+    }
+  } else if (fs::exists(path, ignored) && path.extension() == ".safetensors") {
+    for (const FormatEntry& entry : kFormats) {
+      if (entry.is != nullptr && entry.is(path)) {
+        return entry.format;
+      }
+    }
   }
   const bool is_there = fs::exists(path, ignored);
   model_error(path.string(), std::string("is not an adapter: found ") +
@@ -175,8 +229,14 @@ AdapterFormat detect_adapter_format(const fs::path& path) {
                                  ", expected " + kReadable);
 }
 
+bool is_pipeline_file(const fs::path& file) {
+  return std::any_of(kFormats.begin(), kFormats.end(), [&file](const FormatEntry& entry) {
+    return entry.is_of_pipelines && entry.is != nullptr && entry.is(file);
+  });
+}
+
 Adapter read_foreign_adapter(AdapterFormat format, const fs::path& path, const BaseFacts& base) {
-  const FormatEntry& entry = entry_of(format);
+  const FormatEntry& entry = entry_to_read(format, path);
   if (entry.read == nullptr) {
     model_error(path.string(), std::string("cannot be read as ") + entry.program + ": expected " + kReadable);
   }
@@ -197,7 +257,7 @@ std::vector<fs::path> files_of_format(AdapterFormat format, const fs::path& path
 
 Written write_foreign_adapter(AdapterFormat format, const fs::path& path, const Adapter& adapter, const BaseFacts& base,
                               const WriteOptions& options) {
-  const FormatEntry& entry = entry_of(format);
+  const FormatEntry& entry = entry_to_write(format, adapter);
   const std::string where = adapter.weights_file.string();
   require_settled(adapter);
   require_low_rank(adapter, std::string("converted to ") + entry.program);

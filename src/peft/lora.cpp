@@ -77,6 +77,9 @@ class Lora : public Method {
     for (nn::Linear* host : chosen_.hosts) {
       attach(*host, seed);
     }
+    for (nn::Conv2d* host : chosen_.convolutions) {
+      attach(*host, seed);
+    }
     if (chosen_.tied_head != nullptr) {
       attach_tied(*chosen_.tied_head);
     }
@@ -198,6 +201,19 @@ class Lora : public Method {
     attach(host, {adapter_name_, A_RI, B_OR, size.scale}, size);
   }
 
+  /// A convolves as the base does, and B the single pixels of its result.
+  void attach(nn::Conv2d& host, uint64_t seed) {
+    const Size size = size_of(host);
+    LowRankStart start = low_rank_start(options_, host, size.rank, size.scale, seed);
+    const nn::Conv2dShape& shape = host.shape();
+    start = {start.A_RI.view({size.rank, shape.in_channels, shape.kernel, shape.kernel}), start.B_OR.unsqueeze(2).unsqueeze(3)};
+    nn::LowRank pair = pair_of(start, size);
+    if (options_.lora_bias) {
+      pair.bias_O = low_rank_bias_start(options_, host, size.rank, seed).requires_grad_(true);
+    }
+    attach(host, std::move(pair), size);
+  }
+
   void attach(nn::Embedding& host, uint64_t seed) {
     const Size size = size_of(host);
     LowRankStart start = embedding_start(options_, host, size.rank, seed);
@@ -232,25 +248,55 @@ class Lora : public Method {
   void attach(nn::MatrixHost& host, nn::LowRank pair, const Size& size) {
     if (options_.use_dora) {
       const at::NoGradGuard no_grad;
-      pair.magnitude_O = pair.norms.computed(host.matrix(), pair.A_RI, pair.B_OR, pair.scale).requires_grad_(true);
+      const Tensor norm_O = pair.norms.computed(host.matrix(), pair.A_RI.flatten(1), pair.B_OR.flatten(1), pair.scale);
+      pair.magnitude_O = (pair.A_RI.dim() == 2 ? norm_O : norm_O.view({1, -1, 1, 1})).requires_grad_(true);
     }
-    const bool is_whole = pair.A_RI.size(0) == size.rank;
-    train(LowRankUpdate{.module = host.name(),
-                        .A_RI = is_whole ? pair.A_RI : pair.A_RI.slice(0, 0, size.rank),
-                        .B_OR = is_whole ? pair.B_OR : pair.B_OR.slice(1, 0, size.rank),
-                        .alpha = size.alpha,
-                        .scale = size.scale,
-                        .magnitude_O = pair.magnitude_O,
-                        .bias_O = pair.bias_O,
-                        .kind = kind_of(host)});
+    if (pair.A_RI.dim() > 2) {
+      train_convolution(host, pair, size);
+    } else {
+      const bool is_whole = pair.A_RI.size(0) == size.rank;
+      train(LowRankUpdate{.module = host.name(),
+                          .A_RI = is_whole ? pair.A_RI : pair.A_RI.slice(0, 0, size.rank),
+                          .B_OR = is_whole ? pair.B_OR : pair.B_OR.slice(1, 0, size.rank),
+                          .alpha = size.alpha,
+                          .scale = size.scale,
+                          .magnitude_O = pair.magnitude_O,
+                          .bias_O = pair.bias_O,
+                          .kind = kind_of(host)});
+    }
     adapted_.insert(host.name());
     host.attach(std::move(pair));
   }
 
+  /// The update's matrices share the memory of the trained tensors, which have the shapes of the file.
+  void train_convolution(const nn::MatrixHost& host, const nn::LowRank& pair, const Size& size) {
+    LowRankUpdate update{.module = host.name(),
+                         .A_RI = pair.A_RI.detach().flatten(1),
+                         .B_OR = pair.B_OR.detach().flatten(1),
+                         .alpha = size.alpha,
+                         .scale = size.scale,
+                         .magnitude_O = pair.magnitude_O,
+                         .bias_O = pair.bias_O,
+                         .kind = PairKind::kConvolution,
+                         .kernel = pair.A_RI.sizes().slice(2).vec()};
+    if (update.magnitude_O) {
+      update.magnitude_O = update.magnitude_O->detach().flatten();
+    }
+    const std::vector<AdapterTensor> of_file = tensors_of(update);
+    const std::vector<Tensor> trained = pair.tensors();
+    for (size_t i = 0; i < trained.size(); ++i) {
+      add_parameter(of_file[i], trained[i], /*weight_decay=*/true);
+    }
+    updates_.emplace_back(std::move(update));
+  }
+
+  void add_parameter(const AdapterTensor& tensor, const Tensor& trained, bool weight_decay) {
+    parameters_.push_back({tensor.wrapped_name(), trained, weight_decay && tensor.role != ParameterRole::kLowRankBias, tensor.role});
+  }
+
   void train(AdapterUpdate update, bool weight_decay = true) {
     for (const AdapterTensor& tensor : tensors_of(update)) {
-      const bool decays = weight_decay && tensor.role != ParameterRole::kLowRankBias;
-      parameters_.push_back({tensor.wrapped_name(), tensor.tensor, decays, tensor.role});
+      add_parameter(tensor, tensor.tensor, weight_decay);
     }
     updates_.push_back(std::move(update));
   }

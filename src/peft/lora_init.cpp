@@ -15,7 +15,7 @@ namespace lora::peft {
 
 namespace {
 
-std::string b_name(const nn::Linear& host) {
+std::string b_name(const nn::MatrixHost& host) {
   return tensor_name(host.name(), ParameterRole::kLowRankB);
 }
 
@@ -25,9 +25,9 @@ void kaiming_uniform(Tensor& tensor, at::Generator generator) {
   tensor.uniform_(-bound, bound, std::move(generator));
 }
 
-LowRankStart random_start(LoraInit init, const nn::Linear& host, int64_t rank, uint64_t seed) {
-  Tensor A_RI = at::empty({rank, host.in_features()}, at::kFloat);
-  Tensor B_OR = at::zeros({host.out_features(), rank}, at::kFloat);
+LowRankStart random_start(LoraInit init, const nn::MatrixHost& host, int64_t rank, uint64_t seed) {
+  Tensor A_RI = at::empty({rank, host.matrix()->in_features()}, at::kFloat);
+  Tensor B_OR = at::zeros({host.matrix()->out_features(), rank}, at::kFloat);
   if (init == LoraInit::kGaussian) {
     A_RI.normal_(0.0, 1.0 / static_cast<double>(rank), generator_of(seed, a_name(host)));
   } else {
@@ -41,7 +41,7 @@ LowRankStart random_start(LoraInit init, const nn::Linear& host, int64_t rank, u
 
 /// PEFT's orthogonal_init: A reads from one half of an orthonormal basis of R^rank and B from the other, so that B A is
 /// zero although neither factor is.
-LowRankStart orthogonal_start(const nn::Linear& host, int64_t rank, uint64_t seed) {
+LowRankStart orthogonal_start(const nn::MatrixHost& host, int64_t rank, uint64_t seed) {
   if (rank % 2 != 0) {
     config_error("adapter.init_lora_weights", "\"orthogonal\" needs an even rank: found r " + std::to_string(rank) + " for " + host.name() +
                                                   ". Change r or rank_pattern, or choose another initialization.");
@@ -50,8 +50,8 @@ LowRankStart orthogonal_start(const nn::Linear& host, int64_t rank, uint64_t see
   at::Generator b_numbers = generator_of(seed, b_name(host));
   const int64_t half = rank / 2;
   const Tensor basis_RR = std::get<0>(at::linalg_qr(at::randn({rank, rank}, a_numbers, at::kFloat)));
-  const Tensor A_IR = at::randn({host.in_features(), half}, a_numbers, at::kFloat).matmul(basis_RR.slice(0, 0, rank, 2));
-  const Tensor B_OR = at::randn({host.out_features(), half}, b_numbers, at::kFloat).matmul(basis_RR.slice(0, 1, rank, 2));
+  const Tensor A_IR = at::randn({host.matrix()->in_features(), half}, a_numbers, at::kFloat).matmul(basis_RR.slice(0, 0, rank, 2));
+  const Tensor B_OR = at::randn({host.matrix()->out_features(), half}, b_numbers, at::kFloat).matmul(basis_RR.slice(0, 1, rank, 2));
   return {(A_IR / 10).t().contiguous(), B_OR / 10};
 }
 
@@ -83,20 +83,20 @@ LowRankStart olora_start(const Tensor& weight_OI, int64_t rank) {
   return {R.slice(0, 0, rank), Q.slice(1, 0, rank)};
 }
 
-LowRankStart part_of_host(const LoraOptions& options, const nn::Linear& host, int64_t rank, double scale, uint64_t seed) {
+LowRankStart part_of_host(const LoraOptions& options, const nn::MatrixHost& host, int64_t rank, double scale, uint64_t seed) {
   if (host.tied()) {
     config_error("adapter.init_lora_weights",
                  "\"pissa\" and \"olora\" change the weight: found " + host.name() +
                      ", which shares its weight with the embedding, expected a module with its own weight. Exclude it.");
   }
   if (options.pissa_niter > 0) {
-    require_part(host.weight(), rank, host.name());
-    return pissa_start(options.pissa_niter, host.weight(), rank, scale, generator_of(seed, a_name(host)));
+    require_part(host.matrix()->dequantised(), rank, host.name());
+    return pissa_start(options.pissa_niter, host.matrix()->dequantised(), rank, scale, generator_of(seed, a_name(host)));
   }
-  return part_of_weight(options, host.weight(), rank, scale, host.name());
+  return part_of_weight(options, host.matrix()->dequantised(), rank, scale, host.name());
 }
 
-LowRankStart start_of(const LoraOptions& options, const nn::Linear& host, int64_t rank, double scale, uint64_t seed) {
+LowRankStart start_of(const LoraOptions& options, const nn::MatrixHost& host, int64_t rank, double scale, uint64_t seed) {
   switch (options.init) {
     case LoraInit::kOrthogonal:
       return orthogonal_start(host, rank, seed);
@@ -110,11 +110,11 @@ LowRankStart start_of(const LoraOptions& options, const nn::Linear& host, int64_
 
 }  // namespace
 
-std::string a_name(const nn::Linear& host) {
+std::string a_name(const nn::MatrixHost& host) {
   return tensor_name(host.name(), ParameterRole::kLowRankA);
 }
 
-LowRankStart low_rank_start(const LoraOptions& options, const nn::Linear& host, int64_t rank, double scale, uint64_t seed) {
+LowRankStart low_rank_start(const LoraOptions& options, const nn::MatrixHost& host, int64_t rank, double scale, uint64_t seed) {
   throw_if_interrupted();  // a decomposition of a large weight takes seconds
   const at::NoGradGuard no_grad;
   const LowRankStart start = start_of(options, host, rank, scale, seed);
@@ -139,9 +139,9 @@ LowRankStart embedding_start(const LoraOptions& options, const nn::Embedding& ho
   return {A_RV.to(device), B_DR.to(device)};
 }
 
-Tensor low_rank_bias_start(const LoraOptions& options, const nn::Linear& host, int64_t rank, uint64_t seed) {
+Tensor low_rank_bias_start(const LoraOptions& options, const nn::MatrixHost& host, int64_t rank, uint64_t seed) {
   const at::NoGradGuard no_grad;
-  Tensor bias_O = at::zeros({host.out_features()}, at::kFloat);
+  Tensor bias_O = at::zeros({host.matrix()->out_features()}, at::kFloat);
   if (options.init == LoraInit::kRandom) {
     const double bound = 1.0 / std::sqrt(static_cast<double>(rank));
     bias_O.uniform_(-bound, bound, generator_of(seed, tensor_name(host.name(), ParameterRole::kLowRankBias)));

@@ -83,6 +83,16 @@ class Exclusion {
   std::optional<Regex> regex_;
 };
 
+/// PEFT starts a convolution's A and B from random numbers only.
+void require_start_of_convolution(const nn::Host& host, LoraInit init) {
+  const bool is_random = init == LoraInit::kDefault || init == LoraInit::kRandom || init == LoraInit::kGaussian;
+  if (!is_random && dynamic_cast<const nn::Conv2d*>(&host) != nullptr) {
+    config_error("adapter.init_lora_weights", "has no meaning for convolutions: found \"" + std::string(kNamedInits.name(init)) +
+                                                  "\" and the convolution '" + host.name() +
+                                                  "' among the targets, expected true, false or \"gaussian\"");
+  }
+}
+
 /// Throws if the method cannot be attached to the host.
 using RequireAdaptable = std::function<void(const nn::Host& host)>;
 
@@ -95,6 +105,7 @@ void require_adaptable_by_lora(const nn::Host& host, const LoraOptions& options)
   if (!host.takes_low_rank()) {
     fail_unadaptable(host, "LoRA", "Linear or Embedding");
   }
+  require_start_of_convolution(host, options.init);
   if (dynamic_cast<const nn::Embedding*>(&host) == nullptr) {
     return;
   }
@@ -225,6 +236,8 @@ void sort_in(const std::set<const nn::Host*>& chosen, const std::vector<nn::Host
     require_adaptable(*host);
     if (auto* embedding = dynamic_cast<nn::Embedding*>(host)) {
       result.embeddings.push_back(embedding);
+    } else if (auto* convolution = dynamic_cast<nn::Conv2d*>(host)) {
+      result.convolutions.push_back(convolution);
     } else {
       result.hosts.push_back(&dynamic_cast<nn::Linear&>(*host));
     }

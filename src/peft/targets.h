@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "lora/base/regex.h"
+#include "lora/nn/conv2d.h"
 #include "lora/nn/embedding.h"
 #include "lora/nn/model.h"
 #include "lora/peft/method.h"
@@ -14,6 +15,7 @@ namespace lora::peft {
 struct ChosenHosts {
   std::vector<nn::Linear*> hosts;  ///< in the model's order
   std::vector<nn::Embedding*> embeddings;
+  std::vector<nn::Conv2d*> convolutions;
   nn::Linear* tied_head = nullptr;  ///< shares the embeddings' pair (ensure_weight_tying); not among hosts
   std::vector<TargetMatch> matches;
   ModuleChoice targets;  ///< as written to adapter_config.json: with defaults and all-linear spelled out
@@ -21,7 +23,7 @@ struct ChosenHosts {
 
 /// PEFT's rules (tuners_utils.check_target_module_exists): exclude_modules and modules_to_save come first; a list entry matches a module's
 /// whole name or a suffix after a '.'; a string is a regular expression for the whole name; layers_to_transform refers to the first
-/// number after layers_pattern. Unlike in PEFT, an entry that matches nothing is a config Error, and so is an embedding if the options
+/// number after layers_pattern; all-linear does not mean convolutions. Unlike in PEFT, an entry that matches nothing is a config Error, and so is an embedding if the options
 /// need a projection.
 /// @param warns of names that have no effect: where the adapter is attached, not where a choice is only tried.
 ChosenHosts choose_hosts(const LoraOptions& options, nn::Model& model, bool warns = true);

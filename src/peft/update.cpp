@@ -1,6 +1,7 @@
 #include "lora/peft/update.h"
 
 #include <ATen/ATen.h>
+#include <c10/util/accumulate.h>
 
 #include <cmath>
 
@@ -12,18 +13,32 @@ namespace lora::peft {
 
 namespace {
 
+/// `tensor` with an axis of size 1 at the end for each axis of the kernel.
+Tensor with_kernel_axes(Tensor tensor, const std::vector<int64_t>& kernel) {
+  for (size_t i = 0; i < kernel.size(); ++i) {
+    tensor = tensor.unsqueeze(-1);
+  }
+  return tensor;
+}
+
+/// A magnitude as a file has it: PEFT's convolutions have [1, O, 1…].
+Tensor file_magnitude(const LowRankUpdate& update) {
+  return update.kernel.empty() ? *update.magnitude_O : with_kernel_axes(update.magnitude_O->unsqueeze(0), update.kernel);
+}
+
 std::vector<AdapterTensor> own_tensors(const LowRankUpdate& update) {
   std::vector<AdapterTensor> tensors;
   const auto add = [&](ParameterRole role, const Tensor& tensor) {
     tensors.push_back({tensor_name(update.module, role), update.module, role, /*of_base=*/false, tensor});
   };
-  add(facts_of(update.kind).A, update.A_RI);
-  add(facts_of(update.kind).B, update.B_OR);
+  const FilePair pair = file_pair(update);
+  add(facts_of(update.kind).A, pair.A);
+  add(facts_of(update.kind).B, pair.B);
   if (update.bias_O) {
     add(ParameterRole::kLowRankBias, *update.bias_O);
   }
   if (update.magnitude_O) {
-    add(ParameterRole::kMagnitude, *update.magnitude_O);
+    add(ParameterRole::kMagnitude, file_magnitude(update));
   }
   return tensors;
 }
@@ -121,9 +136,38 @@ double scale_of(double alpha, int64_t rank, bool use_rslora) {
   return alpha / (use_rslora ? std::sqrt(static_cast<double>(rank)) : static_cast<double>(rank));
 }
 
+FilePair file_pair(const LowRankUpdate& update) {
+  if (update.kernel.empty()) {
+    return {update.A_RI, update.B_OR};
+  }
+  std::vector<int64_t> shape = weight_shape(update);
+  shape.front() = update.rank();
+  return {update.A_RI.view(shape), with_kernel_axes(update.B_OR, update.kernel)};
+}
+
+bool set_pair(LowRankUpdate& update, const FilePair& pair) {
+  const int64_t axes = pair.A.dim() - 2;
+  const bool fits = axes >= 0 && pair.B.dim() == pair.A.dim() && pair.A.size(0) > 0 && pair.A.size(0) == pair.B.size(1) &&
+                    pair.B.numel() == pair.B.size(0) * pair.B.size(1);
+  if (fits && axes > 0) {
+    update.kind = PairKind::kConvolution;
+    update.kernel = pair.A.sizes().slice(2).vec();
+  }
+  if (fits) {
+    update.A_RI = pair.A.flatten(1);
+    update.B_OR = pair.B.flatten(1);
+  }
+  return fits;
+}
+
 std::vector<int64_t> weight_shape(const LowRankUpdate& update) {
   const int64_t inputs = update.A_RI.size(1);
   const int64_t outputs = update.B_OR.size(0);
+  if (!update.kernel.empty()) {
+    std::vector<int64_t> shape{outputs, inputs / c10::multiply_integers(update.kernel)};
+    shape.insert(shape.end(), update.kernel.begin(), update.kernel.end());
+    return shape;
+  }
   return update.is_turned() ? std::vector<int64_t>{inputs, outputs} : std::vector<int64_t>{outputs, inputs};
 }
 
@@ -142,7 +186,7 @@ LowRankUpdate rows_of(const LowRankUpdate& update, int64_t begin, int64_t end) {
 
 Tensor delta(const LowRankUpdate& update) {
   const Tensor delta_OI = at::mm(update.B_OR, update.A_RI) * update.scale;
-  return update.is_turned() ? delta_OI.t() : delta_OI;
+  return update.is_turned() ? delta_OI.t() : delta_OI.view(weight_shape(update));
 }
 
 Tensor merged(const LowRankUpdate& update, const Tensor& weight) {
@@ -156,8 +200,8 @@ Tensor merged(const LowRankUpdate& update, const Tensor& weight) {
   Tensor result = weight.to(wide) + change;
   if (update.magnitude_O) {
     const int64_t inputs = update.is_turned() ? 0 : 1;
-    const Tensor factor_O = *update.magnitude_O / at::linalg_vector_norm(result, 2, {inputs});
-    result = result * factor_O.unsqueeze(inputs);
+    const Tensor factor_O = *update.magnitude_O / at::linalg_vector_norm(update.is_turned() ? result : result.flatten(1), 2, {inputs});
+    result = result * with_kernel_axes(factor_O.unsqueeze(inputs), update.kernel);
   }
   return result.to(weight.scalar_type());
 }

@@ -49,9 +49,6 @@ void require_sizes(const Blockwise4Parts& parts, const std::string& where) {
   }
 }
 
-/// This many elements are decoded at a time, so that their tables stay in the L1 cache.
-constexpr int64_t kElementsAtOnce = 8192;
-
 /// The elements of a matrix, one after the other.
 struct Elements {
   const uint8_t* codes;
@@ -73,21 +70,25 @@ void decode_part(const uint8_t* codes, int64_t begin, int64_t end, const S* tabl
   }
 }
 
-/// Elements [begin, end), with a table for each block from the first one on.
-template <typename S>
-void decode_elements(const Elements& all, int64_t begin, int64_t end, const S* tables, S* out) {
-  const int64_t first = begin / all.block_size, whole_first = blocks_of(begin, all.block_size), whole_last = end / all.block_size;
-  if (whole_first >= whole_last) {  // no block is whole
-    const int64_t middle = std::clamp(whole_first * all.block_size, begin, end);
-    decode_part(all.codes, begin, middle, tables, out);
-    decode_part(all.codes, middle, end, tables + (whole_first - first) * 16, out + (middle - begin));
-    return;
+/// Elements [begin, end), with the scale of each block from the first one on.
+template <typename V, typename S>
+void decode_elements(const Elements& all, int64_t begin, int64_t end, const float* scales, S* out) {
+  const int64_t first = begin / all.block_size, last = blocks_of(end, all.block_size);
+  const int64_t whole_first = blocks_of(begin, all.block_size), whole_last = std::max(whole_first, end / all.block_size);
+  const auto decode_cut = [&](int64_t block) {
+    S table[16];
+    cpu::make_tables4<V, S>(all.codebook, scales + (block - first), 1, table);
+    const int64_t from = std::max(begin, block * all.block_size), to = std::min(end, (block + 1) * all.block_size);
+    decode_part(all.codes, from, to, table, out + (from - begin));
+  };
+  if (first < whole_first) {
+    decode_cut(first);
   }
-  const int64_t whole_begin = whole_first * all.block_size, whole_end = whole_last * all.block_size;
-  decode_part(all.codes, begin, whole_begin, tables, out);
-  cpu::look_up_blocks(all.codes + whole_begin / 2, whole_last - whole_first, all.block_size / 2, tables + (whole_first - first) * 16,
-                      out + (whole_begin - begin), cpu::best_simd());
-  decode_part(all.codes, whole_end, end, tables + (whole_last - first) * 16, out + (whole_end - begin));
+  cpu::decode_blocks4<V, S>(all.codes + whole_first * all.block_size / 2, whole_last - whole_first, all.block_size / 2, all.codebook,
+                            scales + (whole_first - first), out + (whole_first * all.block_size - begin), cpu::best_simd());
+  if (whole_last < last) {
+    decode_cut(whole_last);
+  }
 }
 
 }  // namespace
@@ -165,38 +166,47 @@ void Blockwise4::decode(const io::Tile& tile, at::ScalarType dtype, void* out, i
   const Elements all{parts_.codes.const_data_ptr<uint8_t>(), parts_.codebook.const_data_ptr<float>(), parts_.block_size};
   // Rows that follow one another, in W and in `out`, are decoded as one.
   const bool whole = tile.columns() == parts_.columns && stride == parts_.columns;
-  const int64_t rows_at_once = whole ? std::max<int64_t>(1, kElementsAtOnce / parts_.columns) : 1;
+  const int64_t rows_at_once = whole ? std::max<int64_t>(1, tile.rows()) : 1;
   std::vector<float> buffer;
   with_elements(value_dtype(), dtype, [&]<typename V, typename S>() {
-    std::vector<S> tables;
     for (int64_t row = tile.row_begin; row < tile.row_end; row += rows_at_once) {
-      const int64_t last_row = std::min(row + rows_at_once, tile.row_end) - 1;
+      const int64_t last_row = row + rows_at_once - 1;
       const int64_t begin = row * parts_.columns + tile.column_begin, end = last_row * parts_.columns + tile.column_end;
       const int64_t first = begin / parts_.block_size, last = blocks_of(end, parts_.block_size);
-      tables.resize(static_cast<size_t>((last - first) * 16));
-      cpu::make_tables4<V, S>(all.codebook, scales(first, last, buffer), last - first, tables.data());
-      decode_elements(all, begin, end, tables.data(), static_cast<S*>(out) + (row - tile.row_begin) * stride);
+      decode_elements<V, S>(all, begin, end, scales(first, last, buffer), static_cast<S*>(out) + (row - tile.row_begin) * stride);
     }
   });
 }
 
-void Blockwise4::multiply_rows(const float* x, int64_t row_begin, int64_t row_end, float* y) const {
-  const int64_t columns = parts_.columns, block_size = parts_.block_size;
+void Blockwise4::multiply_rows(const float* x_TI, int64_t tokens, int64_t row_begin, int64_t row_end, float* y, int64_t stride) const {
+  const int64_t columns = parts_.columns, block_size = parts_.block_size, blocks = parts_.absmax.size(0);
   if (columns % 8 != 0) {
-    PackedMatrix::multiply_rows(x, row_begin, row_end, y);
+    PackedMatrix::multiply_rows(x_TI, tokens, row_begin, row_end, y, stride);
     return;
   }
+  constexpr int64_t kRead = 16;  // scales that the kernel reads after those of a row
   const cpu::Simd simd = cpu::best_simd();
-  std::vector<float> prepared(static_cast<size_t>(cpu::prepared_size(columns))), row_scales, buffer;
-  cpu::prepare_inputs4(x, columns, prepared.data());
+  const int64_t size = cpu::prepared_size(columns);
+  std::vector<float> prepared(static_cast<size_t>(tokens * size)), buffer, sums(static_cast<size_t>(tokens));
+  for (int64_t t = 0; t < tokens; ++t) {
+    cpu::prepare_inputs4(x_TI + t * columns, columns, prepared.data() + t * size);
+  }
   for (int64_t row = row_begin; row < row_end; ++row) {
     const int64_t begin = row * columns, first = begin / block_size, last = blocks_of(begin + columns, block_size);
-    row_scales.assign(static_cast<size_t>(last - first + 16), 0.0F);
-    std::copy_n(scales(first, last, buffer), last - first, row_scales.begin());
-    y[row - row_begin] = cpu::multiply_row4({parts_.codes.const_data_ptr<uint8_t>() + begin / 2, columns,
-                                             parts_.codebook.const_data_ptr<float>(), row_scales.data(), begin % block_size,
-                                             std::countr_zero(static_cast<uint64_t>(block_size))},
-                                            prepared.data(), simd);
+    const float* row_scales = scales(first, last, buffer);
+    if (parts_.nested || last + kRead > blocks) {
+      if (!parts_.nested) {
+        buffer.assign(row_scales, row_scales + (last - first));
+      }
+      buffer.resize(static_cast<size_t>(last - first + kRead));
+      row_scales = buffer.data();
+    }
+    cpu::multiply_row4({parts_.codes.const_data_ptr<uint8_t>() + begin / 2, columns, parts_.codebook.const_data_ptr<float>(), row_scales,
+                        begin % block_size, std::countr_zero(static_cast<uint64_t>(block_size))},
+                       prepared.data(), tokens, simd, sums.data());
+    for (int64_t t = 0; t < tokens; ++t) {
+      y[t * stride + row - row_begin] = sums[static_cast<size_t>(t)];
+    }
   }
 }
 

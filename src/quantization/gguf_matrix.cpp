@@ -3,9 +3,11 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstring>
 #include <optional>
+#include <vector>
 
 #include "lora/base/enum_table.h"
 #include "lora/base/error.h"
@@ -34,6 +36,8 @@ constexpr EnumTable<GgufBlock, 13> kBlocks{{{{GgufBlock::kQ4_0, "Q4_0"},
                                              {GgufBlock::kIQ4_XS, "IQ4_XS"},
                                              {GgufBlock::kMXFP4, "MXFP4"}}}};
 
+/// Partial sums of a product.
+using PartialSums = std::array<float, 16>;
 /// Elements that are decoded at a time: whole blocks of every type.
 constexpr int64_t kPieceElements = 1024;
 /// A thread checks the scales of at least this many elements.
@@ -81,16 +85,22 @@ class GgufMatrix : public io::PackedMatrix {
     with_element(dtype, [&]<typename S>() { decode_as(tile, static_cast<S*>(out), stride); });
   }
 
-  void multiply_rows(const float* x, int64_t row_begin, int64_t row_end, float* y) const override {
+  void multiply_rows(const float* x_TI, int64_t tokens, int64_t row_begin, int64_t row_end, float* y, int64_t stride) const override {
+    std::vector<PartialSums> sums(static_cast<size_t>(tokens));
     for (int64_t row = row_begin; row < row_end; ++row) {
-      float sums[16] = {};
-      for_each_piece(row, 0, inputs_,
-                     [&](const float* values, int64_t column, int64_t count) { add_products(values, x + column, count, sums); });
-      float sum = 0;
-      for (const float lane : sums) {
-        sum += lane;
+      sums.assign(sums.size(), PartialSums{});
+      for_each_piece(row, 0, inputs_, [&](const float* values, int64_t column, int64_t count) {
+        for (int64_t t = 0; t < tokens; ++t) {
+          add_products(values, x_TI + t * inputs_ + column, count, sums[static_cast<size_t>(t)].data());
+        }
+      });
+      for (int64_t t = 0; t < tokens; ++t) {
+        float sum = 0;
+        for (const float lane : sums[static_cast<size_t>(t)]) {
+          sum += lane;
+        }
+        y[t * stride + row - row_begin] = sum;
       }
-      y[row - row_begin] = sum;
     }
   }
 

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <vector>
+
 #include "lora/base/error.h"
 #include "quantization/cpu/kernels.h"
 #include "quantization/elements.h"
@@ -34,11 +36,16 @@ void Int8Rows::decode(const io::Tile& tile, at::ScalarType dtype, void* out, int
   });
 }
 
-void Int8Rows::multiply_rows(const float* x, int64_t row_begin, int64_t row_end, float* y) const {
+void Int8Rows::multiply_rows(const float* x_TI, int64_t tokens, int64_t row_begin, int64_t row_end, float* y, int64_t stride) const {
   const auto* codes = codes_.const_data_ptr<int8_t>();
   const auto* scales = scales_.const_data_ptr<float>();
+  const cpu::Simd simd = cpu::best_simd();
+  std::vector<float> sums(static_cast<size_t>(tokens));
   for (int64_t row = row_begin; row < row_end; ++row) {
-    y[row - row_begin] = cpu::multiply_int8(codes + row * in_features(), x, in_features()) * scales[row] * cpu::kInt8Unit;
+    cpu::multiply_int8(codes + row * in_features(), in_features(), x_TI, tokens, simd, sums.data());
+    for (int64_t t = 0; t < tokens; ++t) {
+      y[t * stride + row - row_begin] = sums[static_cast<size_t>(t)] * scales[row] * cpu::kInt8Unit;
+    }
   }
 }
 

@@ -40,9 +40,10 @@ class SelectedRows : public io::PackedMatrix {
       matrix_->decode({first, last, tile.column_begin, tile.column_end}, dtype, static_cast<char*>(out) + offset * row_bytes, stride);
     });
   }
-  void multiply_rows(const float* x, int64_t row_begin, int64_t row_end, float* y) const override {
-    for_each_run(row_begin, row_end,
-                 [&](int64_t first, int64_t last, int64_t offset) { matrix_->multiply_rows(x, first, last, y + offset); });
+  void multiply_rows(const float* x_TI, int64_t tokens, int64_t row_begin, int64_t row_end, float* y, int64_t stride) const override {
+    for_each_run(row_begin, row_end, [&](int64_t first, int64_t last, int64_t offset) {
+      matrix_->multiply_rows(x_TI, tokens, first, last, y + offset, stride);
+    });
   }
   Tensor decoded(const io::Tile& tile, at::ScalarType dtype) const override {
     if (device().is_cpu() || tile.rows() == 0) {

@@ -14,10 +14,10 @@ namespace {
 constexpr size_t kTextColumn = 28;
 constexpr size_t kLineWidth = 110;
 
-constexpr std::array kGroups{group::kGettingStarted, group::kConfiguration, group::kModel,       group::kAdapters,     group::kPrompt,
-                             group::kData,           group::kGeneration,    group::kSampling,    group::kEvaluation,   group::kConversion,
-                             group::kRank,           group::kExtraction,    group::kCombination, group::kVerification, group::kRun,
-                             group::kOutput,         group::kTorchScript,   group::kGeneral};
+constexpr std::array kGroups{group::kGettingStarted, group::kConfiguration, group::kModel,      group::kAdapters,   group::kPrompt,
+                             group::kData,           group::kGeneration,    group::kImage,      group::kSampling,   group::kEvaluation,
+                             group::kConversion,     group::kRank,          group::kExtraction, group::kCombination, group::kVerification,
+                             group::kRun,            group::kOutput,        group::kTorchScript, group::kGeneral};
 
 constexpr const char* kExitCodes =
     "Exit codes:\n"

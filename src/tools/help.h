@@ -13,6 +13,7 @@ inline constexpr const char* kAdapters = "Adapters";
 inline constexpr const char* kPrompt = "Prompt";
 inline constexpr const char* kData = "Data";
 inline constexpr const char* kGeneration = "Generation";
+inline constexpr const char* kImage = "Images";
 inline constexpr const char* kSampling = "Sampling";
 inline constexpr const char* kEvaluation = "Evaluation";
 inline constexpr const char* kConversion = "Conversion";

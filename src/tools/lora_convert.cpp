@@ -7,9 +7,9 @@ namespace {
 
 void add_format_flags(CLI::App& cli, lora::app::ConvertRequest& request) {
   tools::begin_group(cli, tools::group::kConversion);
-  cli.add_option("--from", request.from, "Format of --adapter: auto, peft, mlx or kohya (default: auto)")->type_name("NAME");
+  cli.add_option("--from", request.from, "Format of --adapter: auto, peft, mlx, kohya or diffusers (default: auto)")->type_name("NAME");
   cli.add_option("--to", request.to,
-                 "Format to write: peft, mlx, kohya, gguf or vllm (default: peft with --rename, --bake, --resize or --extract)")
+                 "Format to write: peft, mlx, kohya, gguf, vllm or diffusers (default: peft with --rename, --bake, --resize or --extract)")
       ->type_name("NAME");
   cli.add_flag("--drop-unsupported", request.drop_unsupported, "Leave out what the format cannot hold, with a warning");
   cli.add_option("--kohya-prefix", request.kohya_prefix, "Prefix of kohya module names, such as lora_te (default: lora_unet)")
@@ -26,7 +26,7 @@ void add_format_flags(CLI::App& cli, lora::app::ConvertRequest& request) {
 
 void add_rank_flags(CLI::App& cli, lora::app::ConvertRequest& request) {
   tools::begin_group(cli, tools::group::kRank);
-  cli.add_flag("--bake", request.bake, "Approximate any adapter by a plain LoRA of rank --r");
+  cli.add_flag("--bake", request.bake, "Approximate any adapter by a plain LoRA of rank --r; with --to diffusers and without --r, only multiply lora_B by the scales");
   cli.add_option("--resize", request.resize, "Change the rank of every module to R, as closely as possible")
       ->type_name("R")
       ->check(tools::whole_number(1));
@@ -51,12 +51,12 @@ int main(int argc, char** argv) {
                  "model to quantise)")
       ->type_name("PATH");
   tools::begin_group(cli, tools::group::kAdapters);
-  cli.add_option("--adapter", request.adapter, "Adapter folder (PEFT, MLX) or file (kohya)")->type_name("PATH");
+  cli.add_option("--adapter", request.adapter, "Adapter folder (PEFT, MLX) or file (kohya, diffusers)")->type_name("PATH");
   tools::add_other_base_flag(cli, request.allow_other_base);
   add_format_flags(cli, request);
   add_rank_flags(cli, request);
   tools::begin_group(cli, tools::group::kOutput);
-  cli.add_option("--output", request.output, "Folder (peft, mlx, vllm, a model) or file (kohya, gguf) to write")
+  cli.add_option("--output", request.output, "Folder (peft, mlx, vllm, a model) or file (kohya, gguf, diffusers) to write")
       ->type_name("PATH")
       ->required();
   cli.add_flag("--overwrite", request.overwrite, "Replace the output if it exists");

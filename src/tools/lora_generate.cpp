@@ -1,4 +1,8 @@
+#include <set>
+
 #include "lora/app/generate_command.h"
+#include "lora/app/generate_image_command.h"
+#include "lora/base/error.h"
 #include "lora/data/rows.h"
 #include "tools/flags.h"
 
@@ -42,11 +46,56 @@ void add_sampling_flags(CLI::App& cli, lora::generate::GenerationOptions& option
   cli.add_option("--seed", options.seed, "Seed for sampling (default: 42)")->type_name("N");
 }
 
+/// The flags that only images have. Those of texts exclude --image, apart from the ones named here.
+void add_image_flags(CLI::App& cli, lora::app::GenerateImageRequest& request, bool& is_image) {
+  const std::vector<CLI::Option*> of_texts = cli.get_options();
+  tools::begin_group(cli, tools::group::kImage);
+  auto* image = cli.add_flag("--image", is_image, "Generate the image that --prompt describes with a text-to-image pipeline");
+  const auto add = [&](const char* name, auto& value, const char* type, const char* help) {
+    return cli.add_option(name, value, help)->type_name(type)->needs(image);
+  };
+  add("--weight", request.weights, "X",
+      "Weight of an adapter, in the order of --adapter; all are used at once (repeatable; default: 1)")
+      ->allow_extra_args(false);
+  add("--negative-prompt", request.negative_prompt, "TEXT", "What the image is not to show");
+  add("--steps", request.steps, "N", "Steps from noise to the image (default: 50)");
+  add("--guidance", request.guidance, "X",
+      "How strongly the image follows the prompt; 1 or less is off (default: 7.5, for Stable Diffusion XL 5)");
+  add("--sampler", request.sampler, "NAME", "How steps are computed: ddim, euler, euler_a or dpmpp_2m (default: ddim)");
+  add("--width", request.width, "N", "Width in pixels, a multiple of 8 (default: the model's)");
+  add("--height", request.height, "N", "Height in pixels, a multiple of 8 (default: the model's)");
+  for (CLI::Option* option : of_texts) {
+    const std::string name = option->get_single_name();
+    static const std::set<std::string> kShared{"model", "adapter", "dtype", "device", "allow-other-base", "prompt", "seed", "output",
+                                               "tokenizer", "help", "quiet", "version"};
+    if (kShared.count(name) == 0) {
+      option->excludes(image);
+    }
+  }
+}
+
+int generate(lora::app::GenerateRequest& request, lora::app::GenerateImageRequest& image, bool is_image) {
+  if (!is_image) {
+    return lora::app::generate_command(request);
+  }
+  if (!request.prompt || request.output.empty()) {
+    lora::config_error("--image", std::string("needs ") + (request.prompt ? "--output, the PNG file to write" : "--prompt"));
+  }
+  image.inference = request.inference;
+  image.prompt = *request.prompt;
+  image.seed = request.options.seed;
+  image.output = request.output;
+  return lora::app::generate_image_command(image);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App cli{"Completes prompts with a model, with or without adapters.", "lora-generate"};
+  CLI::App cli{"Completes prompts with a language model, or generates images with a text-to-image model, with or without adapters.",
+               "lora-generate"};
   lora::app::GenerateRequest request;
+  lora::app::GenerateImageRequest image;
+  bool is_image = false;
   tools::add_model_flags(cli, request.inference);
   add_prompt_flags(cli, request);
   tools::begin_group(cli, tools::group::kGeneration);
@@ -59,13 +108,15 @@ int main(int argc, char** argv) {
   cli.add_option("--batch-size", request.batch_size, "Prompts per batch (default: 8)")->type_name("N");
   add_sampling_flags(cli, request.options);
   tools::begin_group(cli, tools::group::kOutput);
-  cli.add_option("--output", request.output, "Write the rows of --prompts to this file when all are done (default: standard output)")
+  cli.add_option("--output", request.output,
+                 "Write the rows of --prompts to this file when all are done (default: standard output); with --image, the PNG file")
       ->type_name("FILE");
+  add_image_flags(cli, image, is_image);
   tools::add_help_end(cli, "lora-generate --model base --adapter runs/first --prompt \"One morning\" --max-new-tokens 24",
                       "Exactly one of --prompt, --message, --prompts and --chat is required.\n"
                       "Without \"adapter\", a row of --prompts uses the first --adapter.\n"
                       "End-of-sequence tokens come from generation_config.json, else config.json, else the tokenizer.\n"
                       "The sampling settings in generation_config.json are not used.\n"
                       "After SIGINT or SIGTERM, the rows that are finished are written.\n");
-  return lora::tools::run(cli, argc, argv, [&request] { return lora::app::generate_command(request); });
+  return lora::tools::run(cli, argc, argv, [&] { return generate(request, image, is_image); });
 }

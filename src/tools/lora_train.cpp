@@ -18,6 +18,19 @@ void add_init_flags(CLI::App& cli, lora::app::InitRequest& request) {
   cli.add_option("--output", request.output, "Config file that --init creates (default: run.json)")->type_name("FILE");
 }
 
+/// Flags that look for settings.
+void add_search_flags(CLI::App& cli, lora::app::TrainRequest& request) {
+  auto* sweep = cli.add_option("--sweep", request.sweeps,
+                               "Train a run for each of these values, e.g. adapter.r=4,8,16 (repeatable: all combinations)")
+                    ->type_name("KEY=VALUES")
+                    ->take_all()
+                    ->allow_extra_args(false);
+  cli.add_flag("--sweep-halving", request.sweep_halving, "Stop the worse half of a sweep's runs early, again and again")->needs(sweep);
+  cli.add_flag("--find-learning-rate", request.find_learning_rate,
+               "Try growing learning rates for up to 100 steps, plot the loss, suggest a rate, and exit")
+      ->excludes(sweep);
+}
+
 /// --init goes with --output and --quiet only, and --output with --init only.
 void require_init_flags(const CLI::App& cli) {
   const bool is_init = !cli["--init"]->empty();
@@ -47,6 +60,7 @@ int main(int argc, char** argv) {
       ->allow_extra_args(false);
   cli.add_flag("--print-config", request.print_config, "Print the resolved config and exit");
   auto* schema = cli.add_flag("--print-schema", request.print_schema, "Print the JSON Schema of the config and exit");
+  add_search_flags(cli, request);
   tools::begin_group(cli, tools::group::kAdapters);
   cli.add_flag("--allow-other-base", request.allow_other_base, "Accept an adapter.init_from that was trained on another base model");
   tools::begin_group(cli, tools::group::kRun);

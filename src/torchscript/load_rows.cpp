@@ -79,7 +79,6 @@ class Loader {
     require_sound_rows(*network, rows_, longest);
     auto model = std::make_unique<nn::Model>();
     model->documents = gives_loss_ ? nullptr : std::make_unique<nn::GivenScores>();
-    model->rows = network.get();
     model->body = std::move(network);
     return model;
   }

@@ -40,10 +40,14 @@ void CheckpointHook::save(const TrainerState& state) {
   }
 }
 
-void CheckpointHook::on_interrupt(TrainerState& state) {
+void CheckpointHook::save_if_new(const TrainerState& state) {
   if (saved_step_ != state.step || state.evaluation_due) {
     save(state);
   }
+}
+
+void CheckpointHook::on_interrupt(TrainerState& state) {
+  save_if_new(state);
   log::end_progress();
   log::info("Stopped by a signal after step " + std::to_string(state.step) +
             ". A checkpoint was written: run the same command to resume from it.");

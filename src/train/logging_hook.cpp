@@ -2,13 +2,21 @@
 
 namespace lora::train {
 
-LoggingHook::LoggingHook(int64_t logging_steps, std::vector<metrics::Sink*> sinks, std::function<int64_t()> peak_memory)
-    : logging_steps_(logging_steps), sinks_(std::move(sinks)), peak_memory_(std::move(peak_memory)) {}
+namespace {
+
+int64_t count_of(const BatchSize& size, Counted counted) {
+  return counted == Counted::kSupervised ? size.supervised : size.input;
+}
+
+}  // namespace
+
+LoggingHook::LoggingHook(int64_t logging_steps, std::vector<metrics::Sink*> sinks, std::function<int64_t()> peak_memory, Counted counted)
+    : logging_steps_(logging_steps), sinks_(std::move(sinks)), peak_memory_(std::move(peak_memory)), counted_(counted) {}
 
 bool LoggingHook::on_step(const StepReport& report, TrainerState& state) {
   state.supervised_since_log += report.size.supervised;
-  state.input_since_log += report.size.input;
-  timed_input_ += report.size.input;
+  state.input_since_log += count_of(report.size, counted_);
+  timed_input_ += count_of(report.size, counted_);
   seconds_ += report.seconds;
   unwritten_ = report;
   if (report.step % logging_steps_ == 0 || report.step == report.total_steps) {
@@ -31,7 +39,7 @@ void LoggingHook::write(TrainerState& state) {
   row["grad_norm"] = unwritten_->grad_norm;
   row["learning_rate"] = unwritten_->learning_rate;
   // The keys are a contract with readers of metrics.jsonl and the same for every objective: in classification num_tokens counts
-  // documents, and with rows of features all three count rows.
+  // documents, and with rows of features or images all three count these.
   row["num_tokens"] = state.supervised_since_log;
   row["num_input_tokens"] = state.input_since_log;
   row["tokens_per_second"] = seconds_ > 0 ? static_cast<double>(timed_input_) / seconds_ : 0.0;
@@ -48,7 +56,7 @@ void LoggingHook::write(TrainerState& state) {
 
 bool ProgressHook::on_step(const StepReport& report, TrainerState& state) {
   seconds_ += report.seconds;
-  input_ += report.size.input;
+  input_ += count_of(report.size, counted_);
   ++steps_;
   const double left = seconds_ / static_cast<double>(steps_) * static_cast<double>(report.total_steps - report.step);
   bar_.update(report.step, report.total_steps, report.loss, report.learning_rate, static_cast<double>(input_) / seconds_, left);

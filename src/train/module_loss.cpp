@@ -24,7 +24,7 @@ at::Tensor row_loss(const nn::RowModel& network, const nn::Pass& pass, const std
 
 }  // namespace
 
-ModuleLoss::ModuleLoss(const ObjectiveParts& parts) : DocumentObjective(parts), network_(*parts.model.rows) {}
+ModuleLoss::ModuleLoss(const ObjectiveParts& parts) : DocumentObjective(parts), network_(*parts.model.rows()) {}
 
 /// The number of rows or tokens that the loss of these documents is a mean over.
 int64_t ModuleLoss::count(const nn::Batch& tokens) const {

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "lora/train/causal_lm.h"
+#include "lora/train/denoising.h"
 #include "lora/train/module_loss.h"
 #include "lora/train/regression.h"
 #include "lora/train/sequence_classification.h"
@@ -26,7 +27,12 @@ bool has_supervised_tokens(data::RowFormat format) {
 }
 
 bool has_single_documents(data::RowFormat format) {
-  return data::facts_of(format).content != data::RowContent::kGroups;
+  const data::RowContent content = data::facts_of(format).content;
+  return content != data::RowContent::kGroups && content != data::RowContent::kImages;
+}
+
+bool has_images(data::RowFormat format) {
+  return data::facts_of(format).content == data::RowContent::kImages;
 }
 
 constexpr EvalMetric kLoss[] = {{"eval_loss", false}};
@@ -39,12 +45,19 @@ constexpr EvalMetric kLabelMetrics[] = {{"eval_loss", false},
                                         {"eval_spearmanr", true}};
 constexpr EvalMetric kValueMetrics[] = {{"eval_loss", false}, {"eval_pearson", true}, {"eval_spearmanr", true}};
 
+constexpr EvalMetric kNoiseMetrics[] = {{"eval_loss", false},
+                                        {"eval_loss_quarter_1", false},
+                                        {"eval_loss_quarter_2", false},
+                                        {"eval_loss_quarter_3", false},
+                                        {"eval_loss_quarter_4", false}};
+
 /// All objectives.
-constexpr std::array<ObjectiveEntry, 4> kObjectives{{
+constexpr std::array<ObjectiveEntry, 5> kObjectives{{
     {.kind = ObjectiveKind::kCausalLm,
      .reads = has_supervised_tokens,
      .labels_documents = false,
      .needs_module = false,
+     .removes_noise = false,
      .records_passes = true,
      .metrics = kTokenMetrics,
      .make = make<CausalLm>},
@@ -52,6 +65,7 @@ constexpr std::array<ObjectiveEntry, 4> kObjectives{{
      .reads = has_labelled_rows,
      .labels_documents = true,
      .needs_module = false,
+     .removes_noise = false,
      .records_passes = false,
      .metrics = kLabelMetrics,
      .make = make<SequenceClassification>},
@@ -59,6 +73,7 @@ constexpr std::array<ObjectiveEntry, 4> kObjectives{{
      .reads = has_labelled_rows,
      .labels_documents = true,
      .needs_module = true,
+     .removes_noise = false,
      .records_passes = false,
      .metrics = kValueMetrics,
      .make = make<Regression>},
@@ -66,9 +81,18 @@ constexpr std::array<ObjectiveEntry, 4> kObjectives{{
      .reads = has_single_documents,
      .labels_documents = false,
      .needs_module = true,
+     .removes_noise = false,
      .records_passes = false,
      .metrics = kLoss,
      .make = make<ModuleLoss>},
+    {.kind = ObjectiveKind::kDenoising,
+     .reads = has_images,
+     .labels_documents = false,
+     .needs_module = false,
+     .removes_noise = true,
+     .records_passes = false,
+     .metrics = kNoiseMetrics,
+     .make = make<Denoising>},
 }};
 
 }  // namespace

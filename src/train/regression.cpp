@@ -47,7 +47,7 @@ void append(const Tensor& values_NK, std::vector<std::vector<double>>& columns) 
 
 }  // namespace
 
-Regression::Regression(const ObjectiveParts& parts) : DocumentObjective(parts), network_(*parts.model.rows) {
+Regression::Regression(const ObjectiveParts& parts) : DocumentObjective(parts), network_(*parts.model.rows()) {
   require_width(network_, parts.train);
 }
 

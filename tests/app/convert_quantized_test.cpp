@@ -138,7 +138,7 @@ TEST_F(ConvertQuantized, KeepsAClassifiersHeadPlain) {
 TEST_F(ConvertQuantized, Refusals) {
   const fs::path base = kData / "quantized/training/nf4/model", adapter = kData / "quantized/training/nf4/adapter";
   expect_refused(2, convert(base, "gptq", "x"), {"--quantize", "found 'gptq'", "nf4, nf4-dq, fp4, fp4-dq, int8"});
-  expect_refused(2, convert(base, "nf4", "x", {"--adapter", adapter.string()}), {"--adapter", "converts a model and no adapter"});
+  expect_refused(2, convert(base, "nf4", "x", {"--adapter", adapter.string()}), {"--adapter", "converts a model, not an adapter"});
   expect_refused(2, convert(base, "nf4", "x", {"--to", "gguf"}), {"--to"});
   expect_refused(2, convert(base, "nf4", "x", {"--r", "4"}), {"--r"});
   expect_refused(2, convert(base, "nf4", "x", {"--dtype", "int8"}), {"int8"});

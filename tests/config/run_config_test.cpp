@@ -162,7 +162,7 @@ TEST(RunConfig, SeveralAdaptersAreARunEach) {
   const RunList list = load_runs(sandbox.write("run.json", document.dump()), {"adapter.1.lora_alpha=3"});
   ASSERT_EQ(list.runs.size(), 2u);
   const RunConfig& small = list.runs[0];
-  EXPECT_EQ(small.adapter_name, "small");
+  EXPECT_EQ(small.name, "small");
   EXPECT_EQ(small.output_dir, sandbox.folder() / "out/small");
   EXPECT_EQ(small.adapter.as<peft::LoraOptions>()->r, 4);
   EXPECT_EQ(small.training.learning_rate, 0.01);
@@ -318,6 +318,9 @@ TEST(RunConfig, ColumnsAreTheFieldsOfTheFormats) {
     if (entry.value == data::RowFormat::kFeatures) {
       document["model"]["path"] = "./m.pt";
       document["training"]["objective"] = "regression";
+    }
+    if (data::facts_of(entry.value).content == data::RowContent::kImages) {
+      document["training"]["objective"] = "denoising";
     }
     for (const auto* names : {&format.required, &format.optional}) {
       for (const std::string& field : *names) {

@@ -13,11 +13,11 @@ import sys
 # Lowest first. An area may include areas of earlier lines and itself, never another area of its own line.
 LAYERS = [
     ["base"],
-    ["io", "tokenizer", "metrics"],
+    ["io", "tokenizer", "metrics", "image"],
     ["ops", "comm"],
     ["quantization"],
     ["nn"],
-    ["models", "peft", "data", "optim"],
+    ["models", "diffusion", "peft", "data", "optim"],
     ["checkpoint", "generate", "torchscript"],
     ["train"],
     ["config"],
@@ -25,7 +25,7 @@ LAYERS = [
     ["tools"],
 ]
 LEVEL = {area: level for level, line in enumerate(LAYERS) for area in line}
-TORCH_FREE = {"base", "tokenizer", "metrics"}
+TORCH_FREE = {"base", "tokenizer", "metrics", "image"}
 PUBLIC_TORCH_HEADERS = {"ATen/core/Tensor.h", "c10/core/Device.h", "c10/core/ScalarType.h"}  # Tensor.h and cheap parts of it
 NOT_AREAS = {"pch"}  # folders of src/ that hold no code of ours
 SPDLOG_FILES = {"src/base/log.cpp"}

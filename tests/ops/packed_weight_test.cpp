@@ -9,6 +9,7 @@
 #include "support/dense_weight.h"
 #include "support/gradients.h"
 #include "support/packed_numbers.h"
+#include "support/single_thread.h"
 #include "support/tensors.h"
 
 namespace lora::ops {
@@ -47,16 +48,39 @@ TEST(PackedWeight, MultipliesAsItsValuesDo) {
 }
 
 TEST(PackedWeight, InBFloat16IsRoundedOnce) {
-  const PackedWeight weight = packed(4100, 2100, at::kBFloat16);
-  const DenseWeight dense(weight.dequantised());
-  const Tensor b = normal({4100}, 2, at::kBFloat16);
-  for (const int64_t tokens : {2, 40}) {
-    const Tensor x = normal({tokens, 2100}, 1, at::kBFloat16), dy = normal({tokens, 4100}, 3, at::kBFloat16);
-    const double tolerance = 1.0 / 256;
-    expect_close(weight.multiply(x, b), x.to(at::kDouble).mm(dense.tensor().to(at::kDouble).t()) + b, tolerance);
-    expect_close(weight.multiply_transposed(dy), dy.to(at::kDouble).mm(dense.tensor().to(at::kDouble)), tolerance);
-    EXPECT_EQ(weight.multiply(x, b).scalar_type(), at::kBFloat16);
+  // Rows, columns and tokens that divide by nothing, fewer than a block of W has, and more; an odd number of inputs.
+  for (const auto& [outputs, inputs] : {std::pair<int64_t, int64_t>{4100, 2100}, {1, 2}, {5, 70}, {33, 101}, {577, 1030}}) {
+    const PackedWeight weight = packed(outputs, inputs, at::kBFloat16);
+    const Tensor W = weight.dequantised().to(at::kDouble), b = normal({outputs}, 2, at::kBFloat16);
+    for (const int64_t tokens : {2, 40, 64, 517}) {
+      const Tensor x = normal({tokens, inputs}, 1, at::kBFloat16), dy = normal({tokens, outputs}, 3, at::kBFloat16);
+      constexpr double kTolerance = 1.0 / 256;
+      const Tensor y = weight.multiply(x, b), product = x.to(at::kDouble).mm(W.t());
+      EXPECT_EQ(y.scalar_type(), at::kBFloat16);
+      expect_close(y, product + b, kTolerance);
+      expect_close(weight.multiply(x, std::nullopt), product, kTolerance);
+      expect_equal(weight.multiply(x.t().contiguous().t(), b), y);
+      const Tensor dx = weight.multiply_transposed(dy), dproduct = dy.to(at::kDouble).mm(W);
+      expect_close(dx, dproduct, kTolerance);
+      // Added to columns of a larger tensor.
+      const Tensor all = at::cat({dx, dx, dx}, 1), sum = all.narrow(1, inputs, inputs);
+      EXPECT_TRUE(weight.multiply_transposed(dy, sum).is_same(sum));
+      expect_close(sum, dproduct + dx, kTolerance);
+      expect_equal(all.narrow(1, 2 * inputs, inputs), dx);
+    }
   }
+}
+
+TEST(PackedWeight, InBFloat16HasTheSameBitsInParts) {
+  const PackedWeight weight = packed(700, 1100, at::kBFloat16);
+  const Tensor x = normal({600, 1100}, 1, at::kBFloat16), dy = normal({600, 700}, 3, at::kBFloat16);
+  const auto results = [&](int threads, const Tensor& part_x, const Tensor& part_dy) {
+    const test::Threads set(threads);
+    return at::cat({weight.multiply(part_x, std::nullopt), weight.multiply_transposed(part_dy)}, 1);
+  };
+  const Tensor expected = results(1, x, dy);
+  expect_equal(results(3, x, dy), expected, "three threads");
+  expect_equal(results(2, x.narrow(0, 100, 77), dy.narrow(0, 100, 77)), expected.narrow(0, 100, 77), "some tokens");
 }
 
 TEST(PackedWeight, IsDifferentiatedByProjections) {

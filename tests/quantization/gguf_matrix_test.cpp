@@ -69,16 +69,16 @@ TEST(GgufMatrix, HalfTypesAreRounded) {
 }
 
 TEST(GgufMatrix, MultipliesRows) {
-  const Tensor x = at::linspace(-1, 1, 256, at::kFloat);
+  const Tensor x = at::stack({at::linspace(-1, 1, 256, at::kFloat), at::linspace(1, 0, 256, at::kFloat)});
   for_each_type([&x](const io::PackedMatrix& matrix, const Tensor& expected) {
     if (!at::isfinite(expected).all().item<bool>()) {
       EXPECT_EQ(matrix.format(), "MXFP4");  // which has the largest exponent, too
       return;
     }
-    Tensor y = at::empty({2});
-    matrix.multiply_rows(x.const_data_ptr<float>(), 0, 2, y.mutable_data_ptr<float>());
-    const Tensor exact = expected.to(at::kDouble).mv(x.to(at::kDouble));
-    const Tensor size = expected.to(at::kDouble).abs().mv(x.to(at::kDouble).abs());
+    Tensor y = at::empty({2, 2});
+    matrix.multiply_rows(x.const_data_ptr<float>(), 2, 0, 2, y.mutable_data_ptr<float>(), 2);
+    const Tensor exact = x.to(at::kDouble).mm(expected.to(at::kDouble).t());
+    const Tensor size = x.to(at::kDouble).abs().mm(expected.to(at::kDouble).abs().t());
     EXPECT_TRUE(((y - exact).abs() <= 1e-6 * size).all().item<bool>()) << matrix.format();
   });
 }

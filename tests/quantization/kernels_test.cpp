@@ -4,8 +4,10 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include <bit>
+#include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <iterator>
 #include <limits>
 #include <map>
 #include <numeric>
@@ -26,6 +28,13 @@ using cpu::Simd;
 using test::expect_close;
 using test::expect_equal;
 using test::normal;
+
+/// The instructions that this processor has.
+std::vector<Simd> supported() {
+  std::vector<Simd> all{Simd::kPlain, Simd::kAvx2, Simd::kAvx512};
+  std::erase_if(all, [](Simd simd) { return !cpu::supports(simd); });
+  return all;
+}
 
 template <typename S>
 std::vector<S> random_tables(int64_t count) {
@@ -50,13 +59,56 @@ void expect_equal_look_ups(Simd simd) {
 }
 
 TEST(Kernels, AllInstructionsLookUpTheSameBits) {
-  for (const Simd simd : {Simd::kAvx2, Simd::kAvx512}) {
-    if (cpu::supports(simd)) {
-      expect_equal_look_ups<float>(simd);
-      expect_equal_look_ups<BFloat16>(simd);
-      expect_equal_look_ups<Half>(simd);
+  for (const Simd simd : supported()) {
+    expect_equal_look_ups<float>(simd);
+    expect_equal_look_ups<BFloat16>(simd);
+    expect_equal_look_ups<Half>(simd);
+  }
+}
+
+/// Values of blocks, some of whose scales are not finite or give the smallest numbers.
+template <typename V, typename S>
+void expect_equal_decoding() {
+  constexpr int64_t kBlocks = 70;
+  const Tensor codebook = codebook4("nf4"), scales = normal({kBlocks}, 5, at::kFloat);
+  const float special[] = {0.0F, -0.0F, 1e-40F, 1e-38F, 3.3e38F, INFINITY, NAN};
+  std::copy(std::begin(special), std::end(special), scales.mutable_data_ptr<float>() + 3);
+  for (const int64_t pairs : {16, 32, 2048}) {
+    const Tensor codes = at::randint(0, 256, {kBlocks * pairs}, at::detail::createCPUGenerator(4), at::kByte);
+    const auto decoded = [&](Simd simd) {
+      std::vector<S> out(static_cast<size_t>(kBlocks * pairs * 2));
+      cpu::decode_blocks4<V, S>(codes.const_data_ptr<uint8_t>(), kBlocks, pairs, codebook.const_data_ptr<float>(),
+                                scales.const_data_ptr<float>(), out.data(), simd);
+      return out;
+    };
+    std::vector<S> expected(static_cast<size_t>(kBlocks * pairs * 2)), tables(kBlocks * 16);
+    cpu::make_tables4<V, S>(codebook.const_data_ptr<float>(), scales.const_data_ptr<float>(), kBlocks, tables.data());
+    cpu::look_up_blocks(codes.const_data_ptr<uint8_t>(), kBlocks, pairs, tables.data(), expected.data(), Simd::kPlain);
+    for (const Simd simd : supported()) {
+      EXPECT_EQ(std::memcmp(decoded(simd).data(), expected.data(), expected.size() * sizeof(S)), 0) << pairs << " " << sizeof(S);
     }
   }
+}
+
+TEST(Kernels, AllInstructionsDecodeToTheSameBits) {
+  expect_equal_decoding<float, BFloat16>();
+  expect_equal_decoding<BFloat16, BFloat16>();
+  expect_equal_decoding<Half, BFloat16>();
+  expect_equal_decoding<float, float>();
+  expect_equal_decoding<BFloat16, float>();
+  expect_equal_decoding<Half, Half>();
+}
+
+constexpr int64_t kTokens = 7;
+
+/// [T, prepared_size(I)] from x [T, I].
+Tensor prepared_inputs(const Tensor& x_TI) {
+  const int64_t tokens = x_TI.size(0), columns = x_TI.size(1), size = cpu::prepared_size(columns);
+  Tensor prepared = at::empty({tokens, size});
+  for (int64_t t = 0; t < tokens; ++t) {
+    cpu::prepare_inputs4(x_TI[t].const_data_ptr<float>(), columns, prepared.mutable_data_ptr<float>() + t * size);
+  }
+  return prepared;
 }
 
 TEST(Kernels, AllInstructionsMultiplyToTheSameBits) {
@@ -65,22 +117,48 @@ TEST(Kernels, AllInstructionsMultiplyToTheSameBits) {
     for (const int bits : {5, 6, 7, 12}) {
       for (const int64_t offset : {0, 8, 24}) {
         const Tensor codes = at::randint(0, 256, {columns / 2}, at::detail::createCPUGenerator(1), at::kByte);
-        const Tensor x = normal({columns}, 2, at::kFloat), scales = normal({columns / 32 + 20}, 3, at::kFloat);
-        std::vector<float> prepared(static_cast<size_t>(cpu::prepared_size(columns)));
-        cpu::prepare_inputs4(x.const_data_ptr<float>(), columns, prepared.data());
+        const Tensor x = normal({kTokens, columns}, 2, at::kFloat), scales = normal({columns / 32 + 20}, 3, at::kFloat);
+        const Tensor prepared = prepared_inputs(x);
         const cpu::Row4 row{codes.const_data_ptr<uint8_t>(), columns, codebook.const_data_ptr<float>(),
                             scales.const_data_ptr<float>(),  offset,  bits};
-        const float expected = cpu::multiply_row4(row, prepared.data(), Simd::kPlain);
+        const Tensor expected = at::empty({kTokens});
+        for (int64_t t = 0; t < kTokens; ++t) {  // one by one: the bits do not depend on how many there are
+          cpu::multiply_row4(row, prepared[t].const_data_ptr<float>(), 1, Simd::kPlain, expected.mutable_data_ptr<float>() + t);
+        }
         const Tensor values =
             codebook.index_select(0, at::stack({codes.bitwise_right_shift(4), codes.bitwise_and(15)}, 1).flatten().to(at::kInt));
         const Tensor blocks = (at::arange(columns) + offset).bitwise_right_shift(bits);
-        const auto exact = (values * scales.index_select(0, blocks)).to(at::kDouble).dot(x.to(at::kDouble)).item<double>();
-        EXPECT_NEAR(expected, exact, 1e-4) << columns << " " << bits << " " << offset;
-        for (const Simd simd : {Simd::kAvx2, Simd::kAvx512}) {
-          if (cpu::supports(simd)) {
-            EXPECT_EQ(std::bit_cast<uint32_t>(cpu::multiply_row4(row, prepared.data(), simd)), std::bit_cast<uint32_t>(expected));
+        const Tensor exact = x.to(at::kDouble).mv((values * scales.index_select(0, blocks)).to(at::kDouble));
+        EXPECT_LT((expected - exact).abs().max().item<double>(), 1e-4) << columns << " " << bits << " " << offset;
+        for (const Simd simd : supported()) {
+          for (const int64_t count : {int64_t{1}, int64_t{2}, int64_t{3}, kTokens}) {
+            const Tensor sums = at::empty({count});
+            cpu::multiply_row4(row, prepared.const_data_ptr<float>(), count, simd, sums.mutable_data_ptr<float>());
+            EXPECT_TRUE(at::equal(sums, expected.slice(0, 0, count))) << columns << " " << bits << " " << offset << " " << count;
           }
         }
+      }
+    }
+  }
+}
+
+TEST(Kernels, AllInstructionsMultiplyInt8ToTheSameBits) {
+  for (const int64_t columns : {1, 63, 64, 200, 1024}) {
+    const Tensor codes = at::randint(-128, 128, {columns}, at::detail::createCPUGenerator(1), at::kChar);
+    const Tensor x = normal({kTokens, columns}, 2, at::kFloat), expected = at::empty({kTokens});
+    const auto multiply = [&](int64_t first, int64_t count, Simd simd, const Tensor& sums) {
+      cpu::multiply_int8(codes.const_data_ptr<int8_t>(), columns, x[first].const_data_ptr<float>(), count, simd,
+                         sums.mutable_data_ptr<float>());
+    };
+    for (int64_t t = 0; t < kTokens; ++t) {
+      multiply(t, 1, Simd::kPlain, expected.slice(0, t));
+    }
+    EXPECT_LT((expected - x.to(at::kDouble).mv(codes.to(at::kDouble))).abs().max().item<double>(), 2e-2);
+    for (const Simd simd : supported()) {
+      for (const int64_t count : {int64_t{1}, int64_t{2}, int64_t{3}, kTokens}) {
+        const Tensor sums = at::empty({count});
+        multiply(0, count, simd, sums);
+        EXPECT_TRUE(at::equal(sums, expected.slice(0, 0, count))) << columns << " " << count;
       }
     }
   }
@@ -195,10 +273,14 @@ TEST(PackedFormats, KernelsGetTheCodesOfTheirRows) {
 TEST(PackedFormats, RowsAreMultipliedAsTheirValuesAre) {
   for (const Case& c : kCases) {
     const auto matrix = quantize(normal({c.rows, c.columns}, 5, at::kFloat), c.options);
-    const Tensor x = normal({c.columns}, 6, at::kFloat), y = at::zeros({c.rows - c.rows / 3});
-    matrix->multiply_rows(x.const_data_ptr<float>(), c.rows / 3, c.rows, y.mutable_data_ptr<float>());
+    const int64_t rows = c.rows - c.rows / 3, stride = rows + 2;
+    const Tensor x = normal({3, c.columns}, 6, at::kFloat), y = at::zeros({3, stride}), one = at::zeros({rows});
+    matrix->multiply_rows(x.const_data_ptr<float>(), 3, c.rows / 3, c.rows, y.mutable_data_ptr<float>(), stride);
     const Tensor W = io::decoded(*matrix, at::kFloat).slice(0, c.rows / 3).to(at::kDouble);
-    expect_close(y, W.mv(x.to(at::kDouble)), 1e-5, matrix->format());
+    expect_close(y.slice(1, 0, rows), x.to(at::kDouble).mm(W.t()), 1e-5, matrix->format());
+    EXPECT_EQ(y.slice(1, rows).abs().max().item<float>(), 0);
+    matrix->multiply_rows(x[1].const_data_ptr<float>(), 1, c.rows / 3, c.rows, one.mutable_data_ptr<float>(), rows);
+    expect_equal(one, y[1].slice(0, 0, rows), matrix->format());
   }
 }
 

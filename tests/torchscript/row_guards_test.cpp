@@ -91,7 +91,7 @@ TEST(RowGuards, RunningStatisticsAreNotChanged) {
   models::ModelOptions options = script_options("batch_norm");
   expect_error(ErrorKind::kModel, {"changes its own tensor", "base_dropout to 0"}, [&] { load_row_model(options, rows, false); });
   options.base_dropout = 0;  // evaluation mode only reads them
-  EXPECT_EQ(load_row_model(options, rows, false).model->rows->num_outputs(), 1);
+  EXPECT_EQ(load_row_model(options, rows, false).model->rows()->num_outputs(), 1);
 }
 
 TEST(RowGuards, ALossMustBeAMean) {
@@ -106,7 +106,7 @@ TEST(RowGuards, ALossMustBeAMeanInTrainingModeToo) {
   models::ModelOptions options = script_options("bad_training_sum");
   expect_error(ErrorKind::kModel, {"its loss in training mode is not a mean over rows"}, [&] { load_row_model(options, rows, true); });
   options.base_dropout = 0;  // evaluation mode
-  EXPECT_EQ(load_row_model(options, rows, true).model->rows->loss_mean(), nn::LossMean::kRows);
+  EXPECT_EQ(load_row_model(options, rows, true).model->rows()->loss_mean(), nn::LossMean::kRows);
 }
 
 TEST(RowGuards, ClassesMustHaveEqualWeights) {
@@ -117,7 +117,7 @@ TEST(RowGuards, ClassesMustHaveEqualWeights) {
     expect_error(ErrorKind::kModel, {"its loss is not a mean over rows", "class weights"},
                  [&] { load_row_model(script_options(module), rows_of(text), true); });
   }
-  EXPECT_EQ(load_row_model(script_options("class_loss"), rows_of(text), true).model->rows->loss_mean(), nn::LossMean::kRows);
+  EXPECT_EQ(load_row_model(script_options("class_loss"), rows_of(text), true).model->rows()->loss_mean(), nn::LossMean::kRows);
 }
 
 TEST(RowGuards, TheKindOfMeanIsFoundWithRowsOfAnyLength) {
@@ -133,7 +133,7 @@ TEST(RowGuards, TheKindOfMeanIsFoundWithRowsOfAnyLength) {
     const auto mean = [&](const char* module, std::optional<std::string> output = {}) {
       models::ModelOptions options = script_options(module);
       options.output = std::move(output);
-      return load_row_model(options, rows, true).model->rows->loss_mean();
+      return load_row_model(options, rows, true).model->rows()->loss_mean();
     };
     EXPECT_EQ(mean("row_mean_loss"), nn::LossMean::kRows) << text;
     EXPECT_EQ(mean("row_mean_bfloat16"), nn::LossMean::kRows) << text;
@@ -167,7 +167,7 @@ TEST(RowGuards, AModuleThatTakesTargetsNeedsThem) {
                [&] { load_row_model(script_options("perceptron_loss"), rows, true); });
   models::ModelOptions options = script_options("autoencoder");
   options.inputs = {"features"};
-  EXPECT_EQ(load_row_model(options, rows, true).model->rows->loss_mean(), nn::LossMean::kRows);
+  EXPECT_EQ(load_row_model(options, rows, true).model->rows()->loss_mean(), nn::LossMean::kRows);
 }
 
 TEST(RowGuards, ASecondSetNeedsTargetsAndKnownIdsToo) {
@@ -215,7 +215,7 @@ TEST(RowGuards, IdsBeyondTheTableAreErrorsOfTheRows) {
 
 TEST(RowGuards, OneRowIsEnough) {
   const data::Dataset rows = rows_of("{\"features\": [1, 2, 3, 4, 5, 6], \"target\": 0.5}\n");
-  EXPECT_EQ(load_row_model(script_options("perceptron"), rows, false).model->rows->num_outputs(), 1);
+  EXPECT_EQ(load_row_model(script_options("perceptron"), rows, false).model->rows()->num_outputs(), 1);
 }
 
 /// Whether predictions for rows of several lengths equal those of single rows.
@@ -224,7 +224,7 @@ void expect_own_predictions(const models::ModelOptions& options, const data::Dat
   const at::NoGradGuard no_grad;
   const auto predict = [&](const std::vector<int64_t>& indices) {
     const nn::Batch batch = data::make_batch(rows, indices);
-    return base.model->rows->predict(nn::evaluation_pass(batch));
+    return base.model->rows()->predict(nn::evaluation_pass(batch));
   };
   const at::Tensor together = predict({0, 1, 2, 3, 4});
   for (int64_t i = 0; i < 5; ++i) {

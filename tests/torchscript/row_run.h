@@ -25,7 +25,7 @@ struct RowRun : ModuleRun {
     set_objective(train::objective_entry(kind).make({*base.model, train_set, &eval_set, labels ? &*labels : nullptr, eval_batches(3)}));
   }
 
-  const nn::RowModel& network() const { return *base.model->rows; }
+  const nn::RowModel& network() const { return *base.model->rows(); }
 
   std::optional<data::LabelSet> labels;
 };

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -38,6 +39,9 @@ class CounterRandom {
   uint64_t key_;
   uint64_t counter_ = 0;
 };
+
+/// Fills with standard normal numbers (Box and Muller 1958), each a function of the key and of its place.
+void fill_normal(std::span<float> values, uint64_t key);
 
 /// 0 … count-1 shuffled (Fisher–Yates). The same key gives the same order on every platform.
 std::vector<int64_t> permutation(int64_t count, uint64_t key);

@@ -21,7 +21,8 @@ struct BatchOptions {
 /// packing: the epoch's examples are put into bins of at most max_length tokens by best-fit decreasing (Johnson, 1973;
 /// ties in the epoch's order), and the bins are shuffled. With tokens_per_batch: documents (or bins) are grouped in their
 /// order until the next one would exceed it; one that exceeds it by itself forms its own batch. An example of weight w occurs
-/// floor(w) times in an epoch, and once more with probability w - floor(w).
+/// floor(w) times in an epoch, and once more with probability w - floor(w). Images are in batches of one size: each joins the open batch
+/// of its size, and if there are several sizes the batches are shuffled; of the forms of an image (Example::is_form) an epoch has one.
 std::vector<std::vector<int64_t>> plan_epoch(const Dataset& dataset, const BatchOptions& options, int64_t epoch);
 
 /// Groups of examples, in their order, each filled until the next example would exceed `tokens`; an example that exceeds it by itself

@@ -13,14 +13,15 @@
 namespace lora::data {
 
 /// How a row becomes an example. Each entry has a line in kRowFormatFacts, and its fields and encoding function in formats.cpp.
-enum class RowFormat { kTokens, kText, kPromptCompletion, kInstruction, kMessages, kClassification, kFeatures };
-inline constexpr EnumTable<RowFormat, 7> kRowFormats{{{{RowFormat::kTokens, "tokens"},
+enum class RowFormat { kTokens, kText, kPromptCompletion, kInstruction, kMessages, kClassification, kFeatures, kDiffusionTensors };
+inline constexpr EnumTable<RowFormat, 8> kRowFormats{{{{RowFormat::kTokens, "tokens"},
                                                        {RowFormat::kText, "text"},
                                                        {RowFormat::kPromptCompletion, "prompt_completion"},
                                                        {RowFormat::kInstruction, "instruction"},
                                                        {RowFormat::kMessages, "messages"},
                                                        {RowFormat::kClassification, "classification"},
-                                                       {RowFormat::kFeatures, "features"}}}};
+                                                       {RowFormat::kFeatures, "features"},
+                                                       {RowFormat::kDiffusionTensors, "diffusion_tensors"}}}};
 
 /// What a row holds.
 enum class RowContent {
@@ -28,6 +29,7 @@ enum class RowContent {
   kGroups,         ///< documents that are compared with each other, so that they stay together as one example
   kLabelledTexts,  ///< a text, or a pair of texts, with one label
   kFeatures,       ///< numbers
+  kImages,         ///< images to remove noise from
 };
 
 /// What a chat template does with the rows.
@@ -45,7 +47,7 @@ struct RowFormatFacts {
   ChatUse chat;
   bool needs_text;  ///< every row has text, which needs a tokenizer; rows of `classification` may have text
 };
-inline constexpr std::array<RowFormatFacts, 7> kRowFormatFacts{{
+inline constexpr std::array<RowFormatFacts, 8> kRowFormatFacts{{
     {RowFormat::kTokens, RowContent::kDocuments, ChatUse::kNone, false},
     {RowFormat::kText, RowContent::kDocuments, ChatUse::kNone, true},
     {RowFormat::kPromptCompletion, RowContent::kDocuments, ChatUse::kPairs, true},
@@ -53,6 +55,7 @@ inline constexpr std::array<RowFormatFacts, 7> kRowFormatFacts{{
     {RowFormat::kMessages, RowContent::kDocuments, ChatUse::kMessages, true},
     {RowFormat::kClassification, RowContent::kLabelledTexts, ChatUse::kNone, false},
     {RowFormat::kFeatures, RowContent::kFeatures, ChatUse::kNone, false},
+    {RowFormat::kDiffusionTensors, RowContent::kImages, ChatUse::kNone, false},
 }};
 
 inline constexpr const RowFormatFacts& facts_of(RowFormat format) {

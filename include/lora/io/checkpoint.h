@@ -70,12 +70,18 @@ class Checkpoint : public WeightSource {
   std::unordered_set<std::string> asked_;
 };
 
+/// The names of a folder's weight files: one file, or the index of several.
+struct WeightFileNames {
+  std::string single = "model.safetensors";
+  std::string index = "model.safetensors.index.json";
+};
+
 /// The weights of a Hugging Face folder as the files store them: `model.safetensors`, or the shards of `model.safetensors.index.json`.
 /// Shard names cannot leave the folder (no '/', no '..'); a shard that is a symbolic link is followed, because the hub cache consists
 /// of links. Throws model Error for a folder without safetensors (for pytorch_model.bin, with the command that converts it).
 class SafetensorsCheckpoint : public Checkpoint {
  public:
-  explicit SafetensorsCheckpoint(const fs::path& folder);
+  explicit SafetensorsCheckpoint(const fs::path& folder, const WeightFileNames& names = {});
   ~SafetensorsCheckpoint() override;
 
   bool contains(const std::string& name) const override;

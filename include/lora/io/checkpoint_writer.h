@@ -26,6 +26,8 @@ struct TensorStream {
 /// `max_shard_size` bytes, the shards `model-00001-of-0000N.safetensors` …, filled in the given order, and
 /// `model.safetensors.index.json`. A tensor larger than `max_shard_size` gets its own shard. Throws output Error, and whatever
 /// `produce` throws.
-void write_checkpoint(const fs::path& folder, const std::vector<TensorStream>& tensors, int64_t max_shard_size);
+/// @param stem in place of "model"; diffusers' components have "diffusion_pytorch_model".
+void write_checkpoint(const fs::path& folder, const std::vector<TensorStream>& tensors, int64_t max_shard_size,
+                      const std::string& stem = "model");
 
 }  // namespace lora::io

@@ -61,9 +61,10 @@ class PackedMatrix {
   /// Writes the values of a tile to `out`, in value_dtype() and then in `dtype` (float32, bfloat16 or float16), by one thread. Rows
   /// of `out` begin `stride` elements apart. Only on the CPU.
   virtual void decode(const Tile& tile, at::ScalarType dtype, void* out, int64_t stride) const = 0;
-  /// y[o - row_begin] = Σ W[o, i] x[i] for the rows [row_begin, row_end), in float32, by one thread. A format may keep the values in
-  /// float32 instead of rounding them to value_dtype(). Only on the CPU.
-  virtual void multiply_rows(const float* x, int64_t row_begin, int64_t row_end, float* y) const;
+  /// y[t · stride + o - row_begin] = Σ W[o, i] x[t, i] for the rows [row_begin, row_end) and a few tokens, in float32, by one thread. The
+  /// bits do not depend on the number of tokens. A format may keep the values in float32 instead of rounding them to value_dtype(). Only
+  /// on the CPU.
+  virtual void multiply_rows(const float* x_TI, int64_t tokens, int64_t row_begin, int64_t row_end, float* y, int64_t stride) const;
   /// What kernels of a device need, if they know the format. They compute the same as decoded().
   virtual std::optional<BlockCodes> block_codes() const { return std::nullopt; }
   /// The values of a tile as a tensor [rows, columns] on device().

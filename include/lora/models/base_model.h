@@ -47,6 +47,9 @@ struct BaseModel {
 /// CheckpointLayout's notes.
 BaseModel load_base_model(const ModelOptions& options, uint64_t seed, const std::optional<SequenceHeadRequest>& head = std::nullopt);
 
+/// Throws model Error naming `where` and the tensor for a base weight that holds a value that is not finite.
+void require_finite_weights(const nn::Model& model, const std::string& where);
+
 /// vocab_size in config.json of the model in `folder`.
 int64_t read_vocab_size(const std::filesystem::path& folder);
 

@@ -1,5 +1,6 @@
 #pragma once
 #include <string>
+#include <vector>
 
 #include "lora/nn/model.h"
 
@@ -7,6 +8,10 @@ namespace lora::nn {
 
 /// Makes the adapter of this name the only one in use on the model's hosts and taps; "": none, the bare model.
 void use_adapter(Model& model, const std::string& name);
+
+/// Makes several adapters the only ones in use, whose changes add up; none: the bare model. Throws config Error naming the weight if there
+/// are several and one of them replaces a weight, as only one value of it can be in use.
+void use_adapters(Model& model, const std::vector<std::string>& names);
 
 /// The adapter in use; "": none.
 std::string adapter_in_use(const Model& model);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "lora/nn/pass_memory.h"
+#include "lora/ops/conv2d.h"
 #include "lora/ops/linear_weight.h"
 
 namespace lora::nn {
@@ -28,6 +29,21 @@ struct ProjectionCall {
 
   /// x Wᵀ + b: what the host gives without attachments.
   Tensor base() const;
+};
+
+/// A convolution in one pass. N images of H × W pixels, channels last; I inputs, O outputs.
+struct ConvolutionCall {
+  const Tensor& x_NHWI;
+  const Pass& pass;  ///< of the pixels of x
+  uint64_t host_key;
+  std::shared_ptr<const ops::LinearWeight> weight;  ///< in use: rows are kernels, and its tensor is [O, I, height, width]
+  std::optional<Tensor> bias_O;                     ///< in use
+  const ops::KernelSteps& steps;
+
+  /// What the host gives without attachments.
+  Tensor base() const { return convolved(x_NHWI, bias_O); }
+  /// Some image, convolved with the base's kernels.
+  Tensor convolved(const Tensor& image_NHWI, const std::optional<Tensor>& bias) const;
 };
 
 /// A look-up in a table in one pass. T tokens.
@@ -69,6 +85,8 @@ class Attachment {
   /// The result of a projection with this attachment. A kind that cannot be attached to projections need not define it.
   /// @param y_TO the result with the attachments before it; undefined: there are none, so that it starts from call.base().
   virtual Tensor project(const ProjectionCall& call, const Tensor& y_TO) const;
+  /// The same for a convolution, [N, H, W, O].
+  virtual Tensor convolve(const ConvolutionCall& call, const Tensor& y_NHWO) const;
   /// The same for a table. @param x_TD the rows with the attachments before it.
   virtual Tensor look_up(const LookupCall& call, const Tensor& x_TD) const;
   /// What takes the place of a block's output (block_TD), for a kind that is attached to a tap.

@@ -45,6 +45,23 @@ struct Features {
   Tensor values;  ///< float32 [D, ...]
 };
 
+/// What images are to show, for a network that removes noise from them. N images, S positions of text, D channels of text states, P
+/// channels of the pooled text.
+struct ImageCondition {
+  Tensor states_NSD;   ///< hidden states of the text encoders
+  Tensor pooled_NP;    ///< pooled text (SDXL); undefined: the network has no input for it
+  Tensor time_ids_N6;  ///< SDXL: original height and width, top and left of the crop, target height and width; undefined as above
+};
+
+/// Images of one size, in float32: each is a document of one position. Latents are scaled as the network takes them.
+struct LatentImages {
+  Tensor latents_NCHW;       ///< the latents, or with a log-variance the means of the distributions that they are drawn from
+  Tensor log_variance_NCHW;  ///< undefined: the latents are given
+  Tensor noise_NCHW;         ///< undefined: it is drawn
+  Tensor timesteps_N;        ///< int64; undefined: they are drawn
+  ImageCondition condition;
+};
+
 /// A label for each token.
 struct TokenLabels {
   Tensor labels_T;      ///< int64, already shifted: the token that follows, kIgnoreLabel where not supervised
@@ -70,7 +87,7 @@ struct DocumentTargets {
 /// What one forward pass computes with: the only batch format.
 struct Batch {
   BatchLayout layout;
-  std::variant<Tokens, Features> payload;
+  std::variant<Tokens, Features, LatentImages> payload;
   std::variant<std::monostate, TokenLabels, DocumentTargets> targets;  ///< what the loss compares with
 
   int64_t num_tokens() const { return layout.num_tokens(); }
@@ -78,6 +95,7 @@ struct Batch {
   /// The content of a batch that has the given kind; anything else is a programming error.
   const Tokens& tokens() const;
   const Features& features() const;
+  const LatentImages& images() const;
   const TokenLabels& labels() const;
   const DocumentTargets& document_targets() const;
   /// Number of tokens with a label.

@@ -5,15 +5,8 @@
 
 namespace lora::nn {
 
-/// What an image is to show, for the network that removes noise from it. N images, S positions of text, D channels of text states,
-/// P channels of the pooled text.
-struct ImageCondition {
-  Tensor states_NSD;   ///< hidden states of the text encoders
-  Tensor pooled_NP;    ///< pooled text (SDXL); undefined: the network has no input for it
-  Tensor time_ids_N6;  ///< SDXL: original height and width, top and left of the crop, target height and width; undefined as above
-};
-
-/// A network that predicts what a noisy image consists of: a diffusion model's UNet or transformer.
+/// A network that predicts what a noisy image consists of: a diffusion model's UNet or transformer. Where sizes are counted in tokens
+/// (Body::pass_memory), these are the places H * W of latents.
 class Denoiser {
  public:
   virtual ~Denoiser() = default;

@@ -49,6 +49,9 @@ class Linear : public MatrixHost {
   uint64_t name_key_;
 };
 
+/// A projection of rows by a host with what is attached to it: in one op if it is frozen with at most one low-rank pair.
+Tensor project_rows(const Host& host, const ProjectionCall& call);
+
 /// Several projections of one input (q, k and v, or gate and up): in one op if each of them is as_projection().
 std::vector<Tensor> project(const Tensor& x_TI, const std::vector<const Linear*>& projections, const Pass& pass);
 

@@ -14,8 +14,9 @@
 namespace lora::nn {
 
 /// A low-rank attachment: scale · (dropout(x) Aᵀ Bᵀ + bias). With a magnitude it is DoRA (Liu et al. 2024): each row of W + scale · B A
-/// is scaled to the norm that the magnitude gives. For an embedding x is one-hot: I are token ids and O channels, and there is no
-/// dropout, as in PEFT.
+/// is scaled to the norm that the magnitude gives. A convolution's A is a convolution with the base's steps, [R, I, height, width], its B
+/// one of single pixels, [O, R, 1, 1], and its magnitude [1, O, 1, 1]: as matrices they have the same formulas. For an embedding x is
+/// one-hot: I are token ids and O channels, and there is no dropout, as in PEFT.
 struct LowRank : Attachment {
   LowRank(std::string adapter, Tensor A_RI, Tensor B_OR, double scale = 1.0, double dropout = 0.0);
 
@@ -23,6 +24,7 @@ struct LowRank : Attachment {
   Kept kept(int64_t out_features) const override;
   const LowRank* fused() const override { return magnitude_O ? nullptr : this; }
   Tensor project(const ProjectionCall& call, const Tensor& y_TO) const override;
+  Tensor convolve(const ConvolutionCall& call, const Tensor& y_NHWO) const override;
   Tensor look_up(const LookupCall& call, const Tensor& x_TD) const override;
 
   /// The pair for the ops. @param host_key the hash of the host's name.

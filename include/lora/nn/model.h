@@ -9,6 +9,7 @@
 
 namespace lora::nn {
 
+class Denoiser;
 class RowModel;
 
 /// How large the base weights are.
@@ -23,9 +24,12 @@ struct Model {
   std::unique_ptr<Body> body;
   std::unique_ptr<TokenScorer> tokens;        ///< null: it does not score tokens (an encoder, or a model whose head scores documents)
   std::unique_ptr<DocumentScorer> documents;  ///< null: it does not score documents
-  /// The body, as a network that takes whole rows; null: it takes tokens.
-  const RowModel* rows = nullptr;
   std::string family = {};  ///< transformers' model_type; "": none of its families
+
+  /// The body as a network that takes whole rows; null: it takes something else.
+  const RowModel* rows() const;
+  /// The body as a network that removes noise from images; null: it is none.
+  const Denoiser* denoiser() const;
 
   /// Every module that target_modules can name, in transformers' order; those of heads come last.
   std::vector<Host*> hosts() const;

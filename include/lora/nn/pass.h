@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "lora/nn/batch.h"
 
@@ -81,6 +82,10 @@ Pass training_pass(Batch batch, uint64_t seed, int64_t step, Recompute recompute
 /// f(x, pass), recomputed in backward if the pass's `recompute` is `part`. The pass is copied for that, and f gets one that
 /// recomputes nothing.
 Tensor recomputed(const Tensor& x, const Pass& pass, Recompute part, const std::function<Tensor(const Tensor&, const Pass&)>& f);
+
+/// The same for a function of several tensors, which must not use others that have a graph.
+Tensor recomputed(const std::vector<Tensor>& inputs, const Pass& pass, Recompute part,
+                  const std::function<Tensor(const std::vector<Tensor>&, const Pass&)>& f);
 
 /// A pass without dropout over the tokens that follow the cached ones of each document: sample_ids are the documents' numbers in
 /// the cache, ascending. Afterwards the cache holds the batch's tokens too.

@@ -24,6 +24,10 @@ struct DropoutDraw {
 /// backward of ops. One 64-bit hash gives the bits of two neighbouring channels.
 Tensor dropout(const Tensor& x_TI, const DropoutDraw& draw);
 
+/// The keys of the places of rows, such as the pixels of images: mix64(key of the row, place), int64 [N · places], the places of a row
+/// next to each other.
+Tensor place_keys(const Tensor& row_keys_N, int64_t places);
+
 /// dropout() as a node of the graph, for composed forms; x itself if the draw is not active.
 Tensor differentiable_dropout(const Tensor& x_TI, const DropoutDraw& draw);
 

@@ -15,6 +15,9 @@ Tensor gated_activation(Activation kind, const Tensor& gate, const Tensor& up);
 /// The same as a composition of differentiable ATen operations.
 Tensor gated_activation_reference(Activation kind, const Tensor& gate, const Tensor& up);
 
+/// act(gate) · up for one projection that gives both, x_T2F = [up | gate] (diffusers' GEGLU): [T, F], rounded as above. Keeps x.
+Tensor packed_gated_activation(Activation kind, const Tensor& x_T2F);
+
 /// act(x), differentiable, for layers without a gate.
 Tensor activation(Activation kind, const Tensor& x);
 

@@ -46,13 +46,16 @@ class LinearWeight {
   virtual bool requires_grad() const { return false; }
 };
 
-/// A weight that is one tensor of floating-point numbers.
+/// A weight that is one tensor of floating-point numbers. Of a convolution's kernels [out, in, height, width], all but the first
+/// dimension are inputs.
 class DenseWeight : public LinearWeight {
  public:
   /// @param tensor in the given layout. It is shared, not copied.
   explicit DenseWeight(Tensor tensor, WeightLayout layout = WeightLayout::kOutIn) : tensor_(std::move(tensor)), layout_(layout) {}
 
-  int64_t in_features() const override { return tensor_.size(layout_ == WeightLayout::kOutIn ? 1 : 0); }
+  int64_t in_features() const override {
+    return layout_ == WeightLayout::kOutIn ? tensor_.numel() / tensor_.size(0) : tensor_.size(0);
+  }
   int64_t out_features() const override { return tensor_.size(layout_ == WeightLayout::kOutIn ? 0 : 1); }
   at::ScalarType dtype() const override { return tensor_.scalar_type(); }
   at::Device device() const override { return tensor_.device(); }

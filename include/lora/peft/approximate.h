@@ -33,6 +33,10 @@ struct Approximation {
 /// of scale · B A.
 Approximation resized(const Adapter& adapter, int64_t rank);
 
+/// The adapter with scale 1 everywhere (lora_alpha is the rank, use_rslora is false): lora_B is multiplied by the scale, so that nothing
+/// is changed but its last bit.
+Adapter with_folded_scales(Adapter adapter);
+
 /// Returns the base weight of a module: [O, I], or [I, O] for an embedding.
 using WeightOf = std::function<Tensor(const std::string& module)>;
 
@@ -57,7 +61,7 @@ struct Extraction {
 
 /// The modules to extract updates for. A module that is equal in both checkpoints gets none.
 struct ExtractionTargets {
-  std::vector<std::string> linears;
+  std::vector<std::string> linears;  ///< modules with a matrix, or convolutions
   std::vector<std::string> embeddings;
   std::vector<std::string> turned = {};                                 ///< the linears with a weight [in, out] (Conv1D)
   std::function<std::string(const std::string&)> model_name = nullptr;  ///< from a tensor's name in the file; null: the same name

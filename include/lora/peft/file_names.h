@@ -6,6 +6,7 @@ namespace lora::peft {
 inline constexpr const char* kAdapterConfigFile = "adapter_config.json";
 inline constexpr const char* kAdapterWeightsFile = "adapter_model.safetensors";
 inline constexpr const char* kAdapterPickleFile = "adapter_model.bin";  ///< of PEFT's older versions; read, never written
+inline constexpr const char* kDiffusersWeightsFile = "pytorch_lora_weights.safetensors";  ///< the name that diffusers looks for
 /// Those of the adapters library, next to adapter_config.json: the adapter, and the head that was trained with it.
 inline constexpr const char* kBottleneckWeightsFile = "adapter.safetensors";
 inline constexpr const char* kBottleneckPickleFile = "pytorch_adapter.bin";  ///< read, never written

@@ -11,13 +11,14 @@
 namespace lora::peft {
 
 /// The formats that adapters are converted between (formats.cpp lists what each can hold).
-enum class AdapterFormat { kPeft, kMlx, kKohya, kGguf, kVllm };
-inline constexpr EnumTable<AdapterFormat, 5> kAdapterFormats{{{
+enum class AdapterFormat { kPeft, kMlx, kKohya, kGguf, kVllm, kDiffusers };
+inline constexpr EnumTable<AdapterFormat, 6> kAdapterFormats{{{
     {AdapterFormat::kPeft, "peft"},    ///< folder: adapter_config.json and adapter_model.safetensors
     {AdapterFormat::kMlx, "mlx"},      ///< folder: adapter_config.json and adapters.safetensors (mlx-lm)
     {AdapterFormat::kKohya, "kohya"},  ///< one .safetensors file, modules named with underscores (sd-scripts)
     {AdapterFormat::kGguf, "gguf"},    ///< one .gguf file (llama.cpp); write only
     {AdapterFormat::kVllm, "vllm"},    ///< PEFT's folder, restricted to what vLLM loads; read as PEFT
+    {AdapterFormat::kDiffusers, "diffusers"},  ///< one .safetensors file of a pipeline's components
 }}};
 
 /// What a conversion knows about the adapter's base model: nothing if no model was given.
@@ -40,8 +41,11 @@ struct WriteOptions {
 /// formats that can be read.
 AdapterFormat detect_adapter_format(const std::filesystem::path& path);
 
-/// Reads an adapter in MLX's or kohya's format with PEFT's names and layout (for PEFT's own format see read_adapter), with the file's
-/// values. kohya's names are resolved by the base's modules, or by Llama's if the base is not known. Throws model Error that lists
+/// Whether a .safetensors file is an adapter of a text-to-image pipeline.
+bool is_pipeline_file(const std::filesystem::path& file);
+
+/// Reads an adapter in another format than PEFT's (for that see read_adapter) with PEFT's names and layout, and the file's values. kohya's
+/// names are resolved by those of pipelines, by the base's modules, or by Llama's if the base is not known. Throws model Error that lists
 /// whatever is not understood.
 Adapter read_foreign_adapter(AdapterFormat format, const std::filesystem::path& path, const BaseFacts& base);
 

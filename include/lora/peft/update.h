@@ -25,6 +25,7 @@ enum class PairKind {
   kLinear,
   kConv1D,     ///< transformers' projection with a weight [I, O] (GPT-2; PEFT's fan_in_fan_out)
   kEmbedding,  ///< I are token ids, O are channels; its weight is [I, O]
+  kConvolution,  ///< its weight is [O, I, kernel…]; A convolves as the module does, B is a convolution with a kernel of 1
 };
 
 /// What follows from a kind.
@@ -40,13 +41,15 @@ constexpr PairKindFacts facts_of(PairKind kind) {
     case PairKind::kEmbedding:
       return {nn::ParameterRole::kEmbeddingA, nn::ParameterRole::kEmbeddingB, true};
     case PairKind::kLinear:
+    case PairKind::kConvolution:
       break;
   }
   return {nn::ParameterRole::kLowRankA, nn::ParameterRole::kLowRankB, false};
 }
 
 /// The change of one module's weight: W' = W + scale · B A. With DoRA, each row of W' is scaled to the length that the magnitude
-/// gives (Liu et al. 2024, section 4.1). I inputs, O outputs, R rank.
+/// gives (Liu et al. 2024, section 4.1). I inputs, O outputs, R rank. A convolution's A is [R, I · kernel] here, so that everything is
+/// computed as for a matrix; files have it as [R, I, kernel…], and B as [O, R, 1…].
 struct LowRankUpdate {
   std::string module;  ///< transformers' module name, e.g. "model.layers.0.self_attn.q_proj"
   Tensor A_RI;         ///< float32, like B
@@ -56,7 +59,9 @@ struct LowRankUpdate {
   std::optional<Tensor> magnitude_O;  ///< DoRA
   std::optional<Tensor> bias_O;       ///< lora_bias: the bias of lora_B, scaled like it
   PairKind kind = PairKind::kLinear;
+  std::vector<int64_t> kernel = {};  ///< kConvolution: the sizes of its kernel, of which there is one per axis
 
+  bool is_convolution() const { return kind == PairKind::kConvolution; }
   bool is_embedding() const { return kind == PairKind::kEmbedding; }
   /// Whether the changed weight is [I, O].
   bool is_turned() const { return facts_of(kind).is_turned; }
@@ -136,13 +141,23 @@ int64_t num_parameters(const AdapterUpdate& update);
 /// The factor of LoRA's B A x: alpha / rank, or alpha / sqrt(rank) with rsLoRA (Kalajdzievski 2023).
 double scale_of(double alpha, int64_t rank, bool use_rslora);
 
+/// The tensors of a pair, with the shapes that a file has.
+struct FilePair {
+  Tensor A, B;
+};
+FilePair file_pair(const LowRankUpdate& update);
+
+/// Sets A, B, the kind and the kernel from tensors of a file: a linear module's matrices, or a convolution's pair. Returns whether their
+/// shapes fit each other.
+bool set_pair(LowRankUpdate& update, const FilePair& pair);
+
 /// The shape of the weight that an update changes.
 std::vector<int64_t> weight_shape(const LowRankUpdate& update);
 
 /// The part of an update for rows begin … end - 1 of its weight.
 LowRankUpdate rows_of(const LowRankUpdate& update, int64_t begin, int64_t end);
 
-/// scale · B A in the weight's layout ([O, I], an embedding's or a Conv1D's [I, O]), float32. Without DoRA's magnitude.
+/// scale · B A in the weight's shape (weight_shape), float32. Without DoRA's magnitude.
 Tensor delta(const LowRankUpdate& update);
 
 /// The weight with the update, computed in float32 or wider and rounded once to `weight`'s dtype. Throws model Error if the shapes do

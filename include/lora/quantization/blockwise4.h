@@ -52,7 +52,7 @@ class Blockwise4 : public io::PackedMatrix {
   /// bitsandbytes' forward pass decodes to the inputs' dtype at once. Its backward pass and its dequantize_4bit round to value_dtype first.
   std::shared_ptr<const io::PackedMatrix> in_forward(at::ScalarType dtype) const override;
   void decode(const io::Tile& tile, at::ScalarType dtype, void* out, int64_t stride) const override;
-  void multiply_rows(const float* x, int64_t row_begin, int64_t row_end, float* y) const override;
+  void multiply_rows(const float* x_TI, int64_t tokens, int64_t row_begin, int64_t row_end, float* y, int64_t stride) const override;
   Tensor decoded(const io::Tile& tile, at::ScalarType dtype) const override;
   std::optional<io::BlockCodes> block_codes() const override;
 

@@ -24,7 +24,7 @@ class Int8Rows : public io::PackedMatrix {
   at::ScalarType value_dtype() const override { return value_dtype_; }
 
   void decode(const io::Tile& tile, at::ScalarType dtype, void* out, int64_t stride) const override;
-  void multiply_rows(const float* x, int64_t row_begin, int64_t row_end, float* y) const override;
+  void multiply_rows(const float* x_TI, int64_t tokens, int64_t row_begin, int64_t row_end, float* y, int64_t stride) const override;
   Tensor decoded(const io::Tile& tile, at::ScalarType dtype) const override;
   std::optional<io::BlockCodes> block_codes() const override;
 

@@ -1,5 +1,6 @@
 #pragma once
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "lora/data/batches.h"
@@ -7,6 +8,10 @@
 #include "lora/nn/model.h"
 #include "lora/train/objective.h"
 #include "lora/train/options.h"
+
+namespace lora::diffusion {
+class NoiseSchedule;
+}
 
 namespace lora::train {
 
@@ -18,6 +23,7 @@ struct ObjectiveParts {
   const data::LabelSet* labels = nullptr;  ///< meaning of the documents' labels; null if they have none
   data::BatchOptions eval_batches = {};
   TrainOptions options = {};  ///< the run's, for what a loss is made of
+  std::shared_ptr<const diffusion::NoiseSchedule> schedule = nullptr;  ///< of the noise that the model removes; null: it is no denoiser
 };
 
 /// The common part of objectives on documents: what they count, and the batches of an evaluation. A derived objective adds its loss and its
@@ -33,6 +39,7 @@ class DocumentObjective : public Objective {
  protected:
   nn::Model& model() const { return parts_.model; }
   const TrainOptions& options() const { return parts_.options; }
+  const data::Dataset& train_set() const { return parts_.train; }
   const data::Dataset& eval_set() const { return *parts_.eval; }
   /// Calls `add` with every batch of the evaluation set. Throws Interrupted when a signal arrives.
   void for_each_eval_batch(const std::function<void(const nn::Batch& tokens)>& add) const;

@@ -12,11 +12,15 @@
 
 namespace lora::train {
 
+/// What a run reports as the size of its input: of images their number, as their places say nothing.
+enum class Counted { kInput, kSupervised };
+
 /// Writes a metrics row every logging_steps steps and after the last one.
 class LoggingHook : public Hook {
  public:
   /// `peak_memory` returns bytes. The sinks outlive the hook.
-  LoggingHook(int64_t logging_steps, std::vector<metrics::Sink*> sinks, std::function<int64_t()> peak_memory);
+  LoggingHook(int64_t logging_steps, std::vector<metrics::Sink*> sinks, std::function<int64_t()> peak_memory,
+              Counted counted = Counted::kInput);
   bool on_step(const StepReport& report, TrainerState& state) override;
   void on_end(TrainerState& state) override;
 
@@ -26,20 +30,22 @@ class LoggingHook : public Hook {
   int64_t logging_steps_;
   std::vector<metrics::Sink*> sinks_;
   std::function<int64_t()> peak_memory_;
+  Counted counted_;
   double seconds_ = 0;       ///< of training since the last row, in this process
-  int64_t timed_input_ = 0;  ///< input tokens (or rows) in those seconds
+  int64_t timed_input_ = 0;  ///< what is counted in those seconds
   std::optional<StepReport> unwritten_;
 };
 
 /// The terminal's progress line.
 class ProgressHook : public Hook {
  public:
-  explicit ProgressHook(const std::string& unit = "tok") : bar_(unit) {}
+  explicit ProgressHook(const std::string& unit = "tok", Counted counted = Counted::kInput) : bar_(unit), counted_(counted) {}
   bool on_step(const StepReport& report, TrainerState& state) override;
   void on_end(TrainerState& state) override { bar_.finish(); }
 
  private:
   metrics::Progress bar_;
+  Counted counted_;
   double seconds_ = 0;
   int64_t steps_ = 0;
   int64_t input_ = 0;
@@ -66,6 +72,17 @@ class ProfileHook : public Hook {
   bool on_cuda_;
   int64_t low_rank_;
   std::optional<int64_t> first_;  ///< first step of the current recording; none: nothing is recorded
+};
+
+/// Ends the run after a step, so that it can be resumed later.
+class PauseHook : public Hook {
+ public:
+  explicit PauseHook(int64_t after_step) : after_step_(after_step) {}
+  bool on_start(TrainerState& state) override { return state.step >= after_step_; }
+  bool on_step(const StepReport& report, TrainerState& state) override { return report.step >= after_step_; }
+
+ private:
+  int64_t after_step_;
 };
 
 struct EvaluationOptions {
@@ -112,6 +129,8 @@ class CheckpointHook : public Hook {
   bool on_step(const StepReport& report, TrainerState& state) override;
   void on_end(TrainerState& state) override;
   void on_interrupt(TrainerState& state) override;
+  /// Saves unless the state is saved already: for a run that is paused.
+  void save_if_new(const TrainerState& state);
 
  private:
   bool is_best_to_save(const TrainerState& state) const;

@@ -41,7 +41,7 @@ class Objective {
 
   virtual BatchSize size(const MicroBatch& batch) const = 0;
   /// Sum (not mean) of the losses of the pass's documents, a differentiable float32 scalar. Called on several threads if parts run side
-  /// by side. `step` (from 0) is for messages: random numbers come from the keys of the pass.
+  /// by side. `step` (from 0) is for messages, and for what is drawn per document: dropout comes from the keys of the pass.
   virtual at::Tensor loss_sum(const nn::Pass& pass, int64_t step) const = 0;
   /// Whether it can be computed for several passes at the same time. It cannot if it changes the model meanwhile (nn::AdapterScope).
   virtual bool runs_concurrently() const { return true; }

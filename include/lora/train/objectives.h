@@ -22,6 +22,7 @@ struct ObjectiveEntry {
   bool (*reads)(data::RowFormat format);  ///< whether it can be trained on rows of this format
   bool labels_documents;                  ///< whether it predicts a label per document instead of its tokens
   bool needs_module;                      ///< whether it needs a TorchScript module that takes whole rows, which supported families do not
+  bool removes_noise;                     ///< whether it needs a network that removes noise from images
   bool records_passes;                    ///< whether its passes can be recorded (training.cuda_graphs)
   std::span<const EvalMetric> metrics;    ///< what its evaluations may measure; Objective::metric_names says which for its data
   std::unique_ptr<Objective> (*make)(const ObjectiveParts& parts);

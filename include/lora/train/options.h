@@ -10,11 +10,12 @@
 namespace lora::train {
 
 /// training.objective: what is trained. Each entry has a line in the table of objectives.cpp.
-enum class ObjectiveKind { kCausalLm, kSequenceClassification, kRegression, kModuleLoss };
-inline constexpr EnumTable<ObjectiveKind, 4> kObjectiveKinds{{{{ObjectiveKind::kCausalLm, "causal_lm"},
+enum class ObjectiveKind { kCausalLm, kSequenceClassification, kRegression, kModuleLoss, kDenoising };
+inline constexpr EnumTable<ObjectiveKind, 5> kObjectiveKinds{{{{ObjectiveKind::kCausalLm, "causal_lm"},
                                                                {ObjectiveKind::kSequenceClassification, "sequence_classification"},
                                                                {ObjectiveKind::kRegression, "regression"},
-                                                               {ObjectiveKind::kModuleLoss, "module_loss"}}}};
+                                                               {ObjectiveKind::kModuleLoss, "module_loss"},
+                                                               {ObjectiveKind::kDenoising, "denoising"}}}};
 
 /// training.gradient_checkpointing.
 enum class GradientCheckpointing {
@@ -48,6 +49,18 @@ struct ProfileOptions {
   int64_t last = 1;
 };
 
+/// The keys of training for the objective denoising. Names as in diffusers' training scripts.
+struct DenoisingOptions {
+  std::optional<double> snr_gamma;              ///< min-SNR (Hang et al. 2023); none: every image counts 1
+  double noise_offset = 0;                      ///< share of noise that is the same at all places of a channel
+  double input_perturbation = 0;                ///< further noise on the network's input alone (Ning et al. 2023)
+  double prior_loss_weight = 1.0;               ///< of images that are marked as prior
+  int64_t min_timestep = 0;                     ///< the smallest timestep that is drawn
+  std::optional<int64_t> max_timestep;          ///< the largest; none: the schedule's last
+  std::optional<bool> rescale_betas_zero_snr;   ///< of the schedule (Lin et al. 2024); none: as its config says
+  int64_t eval_timesteps = 8;                   ///< at which each image is evaluated
+};
+
 /// The run's `training` section; names and defaults as in transformers' TrainingArguments, except logging_steps 10.
 struct TrainOptions {
   ObjectiveKind objective = ObjectiveKind::kCausalLm;
@@ -79,6 +92,7 @@ struct TrainOptions {
   bool deterministic = false;
   GradientCheckpointing gradient_checkpointing = GradientCheckpointing::kOff;
   bool cuda_graphs = false;  ///< micro-batches padded to one shape, recorded once and replayed
+  DenoisingOptions denoising;
   std::vector<std::string> report_to;  ///< the run's sinks in addition to those that every run has (metrics::make_sinks)
   std::optional<ProfileOptions> profile;
 };

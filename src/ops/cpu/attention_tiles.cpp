@@ -72,14 +72,33 @@ void right_transposed_tile<float>(const HeadRows<float>& rows, float* tile) {
 }
 
 template <>
-void right_transposed_tile<BFloat16>(const HeadRows<BFloat16>& rows, BFloat16* tile) {
-  // A pair of channels is moved as one number.
-  for (int64_t i = 0; i < rows.dim; i += 2) {
-    BFloat16* to = tile + i * kTile;
-    for (int64_t r = 0; r < rows.count; ++r) {
-      std::memcpy(to + 2 * r, rows.data + r * rows.stride + i, sizeof(Pair));
+LORA_SIMD void right_transposed_tile<BFloat16>(const HeadRows<BFloat16>& rows, BFloat16* tile) {
+  // A pair of channels is moved as one number, in squares whose rows are first copied: rows that are a power of two apart would compete
+  // for the same lines of the cache.
+  constexpr int64_t kSide = 16;
+  const int64_t pairs = rows.dim / 2;
+  Pair square[kSide][kSide + 1] = {};
+  for (int64_t i = 0; i < pairs; i += kSide) {
+    const int64_t width = std::min(kSide, pairs - i);
+    for (int64_t r = 0; r < kTile; r += kSide) {
+      for (int64_t s = 0; s < kSide; ++s) {
+        if (r + s >= rows.count) {
+          std::fill(square[s], square[s] + width, Pair{0});
+        } else if (width == kSide) {
+          std::memcpy(square[s], rows.data + (r + s) * rows.stride + 2 * i, kSide * sizeof(Pair));
+        } else {
+          std::memcpy(square[s], rows.data + (r + s) * rows.stride + 2 * i, static_cast<size_t>(width) * sizeof(Pair));
+        }
+      }
+      for (int64_t j = 0; j < width; ++j) {
+        Pair turned[kSide];
+#pragma omp simd
+        for (int64_t s = 0; s < kSide; ++s) {
+          turned[s] = square[s][j];
+        }
+        std::memcpy(tile + (i + j) * 2 * kTile + 2 * r, turned, sizeof(turned));
+      }
     }
-    std::fill(to + 2 * rows.count, to + 2 * kTile, BFloat16{});
   }
 }
 
@@ -118,9 +137,10 @@ LORA_SIMD void softmax_row(float* scores, S* weights, SoftmaxRow& kept, int64_t 
 }  // namespace
 
 template <typename S>
-void softmax_tiles(float* scores, S* weights, SoftmaxRow* kept, int64_t stride, int64_t tiles, int64_t rows, float scale) {
+void softmax_tiles(float* scores, S* weights, SoftmaxRow* kept, int64_t stride, int64_t tiles, int64_t rows, int64_t visible, float scale) {
   for (int64_t r = 0; r < rows; ++r) {
-    softmax_row(scores + r * kTile, weights + r * kTile, kept[r * stride], tiles, r + 1, scale);
+    const int64_t seen = visible == kOnDiagonal ? r + 1 : visible;
+    softmax_row(scores + r * kTile, weights + r * kTile, kept[r * stride], tiles, seen, scale);
   }
   for (int64_t t = 0; t < tiles; ++t) {
     std::fill(weights + (t * kTile + rows) * kTile, weights + (t + 1) * kTile * kTile, S{});
@@ -169,11 +189,12 @@ LORA_SIMD void pair_rows(const float* first, const float* second, BFloat16* to) 
 
 }  // namespace
 
-void probabilities_of_square(float* scores, const float* dweights, const float* largest, const float* share, float scale, bool diagonal,
+void probabilities_of_square(float* scores, const float* dweights, const float* largest, const float* share, float scale, int64_t visible,
                              double* delta) {
   for (int64_t k = 0; k < kTile; ++k) {
     // Above the diagonal the query comes before the key.
-    probabilities(scores + k * kTile, dweights + k * kTile, largest, share, scale, diagonal ? k : 0, delta);
+    const int64_t hidden = visible == kOnDiagonal ? k : k < visible ? 0 : kTile;
+    probabilities(scores + k * kTile, dweights + k * kTile, largest, share, scale, hidden, delta);
   }
 }
 
@@ -240,7 +261,7 @@ LORA_SIMD void store_transposed(const float* from, float factor, S* to, int64_t 
 #define LORA_INSTANTIATE(S)                                                                               \
   template void left_tile<S>(const HeadRows<S>&, S*);                                                     \
   template void left_transposed_tile<S>(const HeadRows<S>&, S*);                                          \
-  template void softmax_tiles<S>(float*, S*, SoftmaxRow*, int64_t, int64_t, int64_t, float);              \
+  template void softmax_tiles<S>(float*, S*, SoftmaxRow*, int64_t, int64_t, int64_t, int64_t, float);     \
   template void store_rows<S>(const float*, float, S*, int64_t, int64_t, int64_t);                        \
   template void store_shares<S>(const float*, const SoftmaxRow*, int64_t, S*, int64_t, int64_t, int64_t); \
   template void store_transposed<S>(const float*, float, S*, int64_t, int64_t, int64_t);

@@ -36,15 +36,18 @@ struct SoftmaxRow {
   float share;
 };
 
-/// Causal softmax of kTile queries over `tiles` squares of scores [kTile queries, kTile keys], the last of which is on the diagonal:
-/// weights = exp(scale · (score - largest)), 0 above the diagonal, not yet multiplied by their share. For the first `rows` queries the
+/// Softmax of kTile queries over `tiles` squares of scores [kTile queries, kTile keys]: weights = exp(scale · (score - largest)), not yet
+/// multiplied by their share. Of the last square a query sees the first `visible` keys; the diagonal and those before it if that is
+/// kOnDiagonal. The weights of others are 0. For the first `rows` queries the
 /// statistics are stored at kept + r · stride. The scores are overwritten; weights may be scores.
 template <typename S>
-void softmax_tiles(float* scores, S* weights, SoftmaxRow* kept, int64_t stride, int64_t tiles, int64_t rows, float scale);
+void softmax_tiles(float* scores, S* weights, SoftmaxRow* kept, int64_t stride, int64_t tiles, int64_t rows, int64_t visible, float scale);
+constexpr int64_t kOnDiagonal = 0;
 
 /// One square of backward, [kTile keys, kTile queries] (transposed, so that queries are the vector's lanes): scores become
-/// probabilities, 0 for keys after the query, and each query's sum of probabilities · dweights is added to delta [kTile].
-void probabilities_of_square(float* scores, const float* dweights, const float* largest, const float* share, float scale, bool diagonal,
+/// probabilities, 0 for keys that the query does not see (`visible` as above), and each query's sum of probabilities · dweights is added to
+/// delta [kTile].
+void probabilities_of_square(float* scores, const float* dweights, const float* largest, const float* share, float scale, int64_t visible,
                              double* delta);
 
 /// The inputs that one square provides for the products of backward.

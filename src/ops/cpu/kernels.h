@@ -19,6 +19,32 @@ void rms_norm_backward(const S* dy, const S* x, const S* weight, const Wide<S>* 
 template <typename S>
 void rotate(const S* x, const S* cos, const S* sin, S* y, int64_t rows, int64_t heads, int64_t dim, int64_t rotated, bool backward);
 
+// Group norm, over rows of pixels whose channels lie next to each other; sums are of channels, and the caller adds up groups.
+
+/// sum += Σ (x - shift) and square += Σ (x - shift)² over the rows, for each channel; shift [channels] is near the channels' means.
+template <typename S>
+void channel_sums(const S* x, const S* shift, Wide<S>* sum, Wide<S>* square, int64_t rows, int64_t channels);
+
+/// y = x · factor + addend, or silu of it.
+template <typename S>
+void scaled_channels(const S* x, const Wide<S>* factor, const Wide<S>* addend, S* y, int64_t rows, int64_t channels, bool silu);
+
+/// What each channel of an image is normed with.
+template <typename S>
+struct NormedChannels {
+  const Wide<S>*mean, *rstd, *weight, *bias;
+};
+
+/// du_sum += Σ du and dux_sum += Σ du · xhat, with xhat the normed x and du the gradient before silu.
+template <typename S>
+void channel_gradient_sums(const S* dy, const S* x, const NormedChannels<S>& normed, Wide<S>* du_sum, Wide<S>* dux_sum, int64_t rows,
+                           int64_t channels, bool silu);
+
+/// dx = (du · weight - du_mean - xhat · dux_mean) · rstd; the means are those of du · weight and du · weight · xhat over the group.
+template <typename S>
+void group_norm_gradient(const S* dy, const S* x, const NormedChannels<S>& normed, const Wide<S>* du_mean, const Wide<S>* dux_mean, S* dx,
+                         int64_t rows, int64_t channels, bool silu);
+
 /// y = rounded(act(gate)) · up.
 template <typename S>
 void gated_activation(Activation kind, const S* gate, const S* up, S* y, int64_t n);

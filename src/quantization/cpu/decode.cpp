@@ -1,14 +1,33 @@
+#include <type_traits>
+
 #include "quantization/cpu/kernels.h"
 
 namespace lora::quantization::cpu {
 
-void expand_scales(const uint8_t* codes, int64_t first, int64_t count, const float* absmax, int64_t block_size, const float* map,
-                   float offset, float* out) {
-  for (int64_t i = 0; i < count;) {
-    const int64_t block = (first + i) / block_size, rest = (block + 1) * block_size - first;
-    for (const int64_t end = rest < count ? rest : count; i < end; ++i) {
-      out[i] = map[codes[i]] * absmax[block] + offset;
+namespace {
+
+/// Rounded to V and then to S. Rounding to the same type a second time changes nothing.
+template <typename V, typename S>
+LORA_INLINE S converted(float x) {
+  if constexpr (std::is_same_v<V, S>) {
+    return narrowed<S>(x);
+  } else {
+    return narrowed<S>(rounded<V>(x));
+  }
+}
+
+}  // namespace
+
+LORA_SIMD void expand_scales(const uint8_t* codes, int64_t first, int64_t count, const float* absmax, int64_t block_size, const float* map,
+                             float offset, float* out) {
+  for (int64_t begin = 0; begin < count;) {
+    const int64_t block = (first + begin) / block_size, rest = (block + 1) * block_size - first, end = rest < count ? rest : count;
+    const float scale = absmax[block];
+#pragma omp simd
+    for (int64_t i = begin; i < end; ++i) {
+      out[i] = map[codes[i]] * scale + offset;
     }
+    begin = end;
   }
 }
 
@@ -17,7 +36,7 @@ LORA_SIMD void make_tables4(const float* codebook, const float* absmax, int64_t 
   for (int64_t b = 0; b < blocks; ++b) {
 #pragma omp simd
     for (int64_t code = 0; code < 16; ++code) {
-      tables[b * 16 + code] = narrowed<S>(rounded<V>(codebook[code] * absmax[b]));
+      tables[b * 16 + code] = converted<V, S>(codebook[code] * absmax[b]);
     }
   }
 }
@@ -26,7 +45,7 @@ template <typename V, typename S>
 LORA_SIMD void decode_int8(const int8_t* codes, int64_t count, float scale, S* out) {
 #pragma omp simd
   for (int64_t i = 0; i < count; ++i) {
-    out[i] = narrowed<S>(rounded<V>(static_cast<float>(codes[i]) * scale * kInt8Unit));
+    out[i] = converted<V, S>(static_cast<float>(codes[i]) * scale * kInt8Unit);
   }
 }
 

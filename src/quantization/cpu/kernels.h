@@ -56,6 +56,10 @@ void look_up_pairs(const uint8_t* codes, int64_t pairs, const S* table, S* out);
 template <typename S>
 void look_up_blocks(const uint8_t* codes, int64_t blocks, int64_t pairs, const S* tables, S* out, Simd simd);
 
+/// Both steps: the values of whole blocks of `pairs` bytes, a multiple of 16.
+template <typename V, typename S>
+void decode_blocks4(const uint8_t* codes, int64_t blocks, int64_t pairs, const float* codebook, const float* absmax, S* out, Simd simd);
+
 /// Inputs of multiply_row4 are in the order in which it needs them: of every kChunk, first those of the first element of each 4 bytes of
 /// codes, then those of the second, …
 constexpr int64_t kChunk = 128;
@@ -74,15 +78,15 @@ struct Row4 {
   int64_t offset;       ///< of the row's first element in its block, a multiple of 8
   int block_bits;       ///< a block has 2^block_bits elements
 };
-/// Σ codebook[codes[i]] scale[i] x[i] in float32, with prepared inputs.
-float multiply_row4(const Row4& row, const float* prepared, Simd simd);
+/// sums[n] = Σ codebook[codes[i]] scale[i] x[n, i] in float32 for `count` vectors x, with prepared inputs, prepared_size(columns) apart.
+void multiply_row4(const Row4& row, const float* prepared, int64_t count, Simd simd, float* sums);
 
 /// bitsandbytes' 1 / 127.
 constexpr float kInt8Unit = 7.874015718698502e-3F;
 /// out[i] = codes[i] · scale · (1 / 127), rounded to V and then to S.
 template <typename V, typename S>
 void decode_int8(const int8_t* codes, int64_t count, float scale, S* out);
-/// Σ codes[i] x[i] in float32.
-float multiply_int8(const int8_t* codes, const float* x, int64_t count);
+/// sums[n] = Σ codes[i] x[n, i] in float32, for `count` vectors x.
+void multiply_int8(const int8_t* codes, int64_t columns, const float* x, int64_t count, Simd simd, float* sums);
 
 }  // namespace lora::quantization::cpu

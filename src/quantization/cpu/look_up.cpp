@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <bit>
+#include <type_traits>
 
 #include "quantization/cpu/simd.h"
 
@@ -50,6 +52,32 @@ LORA_AVX512 void look_up_32_avx512(const uint8_t* codes, int64_t blocks, int64_t
       const __m512i bytes = _mm512_cvtepu8_epi64(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(codes + i)));
       const __m512i index = _mm512_or_si512(_mm512_srli_epi64(bytes, 4), _mm512_slli_epi64(bytes, 32));
       _mm512_storeu_si512(out + 2 * i, _mm512_permutexvar_epi32(index, table));
+    }
+    codes += pairs;
+    out += 2 * pairs;
+  }
+}
+
+/// A table's values are rounded as narrowed<BFloat16> does, each in both halves of 4 bytes: an index of an element of 2 bytes is twice
+/// the code, and its last bit may be anything.
+LORA_AVX512 __m512i bfloat16_pairs(__m512 values) {
+  const __m512i bits = _mm512_castps_si512(values);
+  const __m512i last = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+  __m512i rounded = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), last);
+  rounded = _mm512_mask_mov_epi32(rounded, _mm512_cmp_ps_mask(values, values, _CMP_UNORD_Q), _mm512_set1_epi32(0x7fc00000));
+  // The upper half of `rounded`, and below it the same.
+  return _mm512_ternarylogic_epi32(_mm512_set1_epi32(0xffff), _mm512_srli_epi32(rounded, 16), rounded, 0xca);
+}
+
+LORA_AVX512 void decode_bfloat16_avx512(const uint8_t* codes, int64_t blocks, int64_t pairs, const float* codebook, const float* absmax,
+                                        uint16_t* out) {
+  const __m512 book = _mm512_loadu_ps(codebook);
+  for (int64_t b = 0; b < blocks; ++b) {
+    const __m512i table = bfloat16_pairs(_mm512_mul_ps(book, _mm512_set1_ps(absmax[b])));
+    for (int64_t i = 0; i < pairs; i += 16) {
+      const __m512i bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(codes + i)));
+      const __m512i index = _mm512_or_si512(_mm512_srli_epi32(bytes, 3), _mm512_slli_epi32(bytes, 17));
+      _mm512_storeu_si512(out + 2 * i, _mm512_permutexvar_epi16(index, table));
     }
     codes += pairs;
     out += 2 * pairs;
@@ -129,9 +157,31 @@ void look_up_blocks(const uint8_t* codes, int64_t blocks, int64_t pairs, const S
   }
 }
 
-#define LORA_INSTANTIATE(S)                                              \
-  template void look_up_pairs<S>(const uint8_t*, int64_t, const S*, S*); \
-  template void look_up_blocks<S>(const uint8_t*, int64_t, int64_t, const S*, S*, Simd);
+template <typename V, typename S>
+void decode_blocks4(const uint8_t* codes, int64_t blocks, int64_t pairs, const float* codebook, const float* absmax, S* out, Simd simd) {
+#ifdef LORA_X86
+  if constexpr (std::is_same_v<S, BFloat16> && !std::is_same_v<V, Half>) {  // which rounds once
+    if (simd == Simd::kAvx512) {
+      decode_bfloat16_avx512(codes, blocks, pairs, codebook, absmax, reinterpret_cast<uint16_t*>(out));
+      return;
+    }
+  }
+#endif
+  constexpr int64_t kAtOnce = 32;
+  S tables[kAtOnce * 16];
+  for (int64_t b = 0; b < blocks; b += kAtOnce) {
+    const int64_t count = std::min(kAtOnce, blocks - b);
+    make_tables4<V, S>(codebook, absmax + b, count, tables);
+    look_up_blocks(codes + b * pairs, count, pairs, tables, out + 2 * b * pairs, simd);
+  }
+}
+
+#define LORA_INSTANTIATE(S)                                                                                          \
+  template void look_up_pairs<S>(const uint8_t*, int64_t, const S*, S*);                                             \
+  template void look_up_blocks<S>(const uint8_t*, int64_t, int64_t, const S*, S*, Simd);                             \
+  template void decode_blocks4<float, S>(const uint8_t*, int64_t, int64_t, const float*, const float*, S*, Simd);    \
+  template void decode_blocks4<BFloat16, S>(const uint8_t*, int64_t, int64_t, const float*, const float*, S*, Simd); \
+  template void decode_blocks4<Half, S>(const uint8_t*, int64_t, int64_t, const float*, const float*, S*, Simd);
 LORA_INSTANTIATE(float)
 LORA_INSTANTIATE(BFloat16)
 LORA_INSTANTIATE(Half)

@@ -1,0 +1,163 @@
+#include "lora/app/generate_image_command.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+#include "app/image_pipeline.h"
+#include "app/inference.h"
+#include "app/pipeline_base.h"
+#include "app/result_inputs.h"
+#include "lora/base/error.h"
+#include "lora/base/log.h"
+#include "lora/base/result_file.h"
+#include "lora/base/text.h"
+#include "lora/config/command_line.h"
+#include "lora/diffusion/vae.h"
+#include "lora/image/encode_png.h"
+#include "lora/nn/adapters.h"
+#include "lora/nn/device.h"
+#include "lora/nn/low_rank.h"
+
+namespace lora::app {
+
+namespace {
+
+constexpr double kGuidance = 7.5, kGuidanceOfXl = 5.0;  // diffusers' defaults
+constexpr int64_t kMaxImageSide = 16384;
+
+void require_weights(const GenerateImageRequest& request) {
+  if (!request.weights.empty() && request.weights.size() != request.inference.adapters.size()) {
+    config_error("--weight", "found " + std::to_string(request.weights.size()) + ", expected one for each of the " +
+                                 std::to_string(request.inference.adapters.size()) + " --adapter, in the same order, or none");
+  }
+  for (const double weight : request.weights) {
+    if (!std::isfinite(weight)) {
+      config_error("--weight", "found " + std::to_string(weight) + ", expected a finite number");
+    }
+  }
+}
+
+/// A side of the image. @param given 0: the model's.
+int64_t side_of(int64_t given, const char* flag, const Json& unet_config, int64_t downscale) {
+  const int64_t side = given > 0 ? given : downscale * JsonReader(unet_config, "unet", ErrorKind::kModel).integer("sample_size", 64);
+  if (given < 0 || side % downscale != 0 || side > kMaxImageSide) {
+    config_error(flag, "found " + std::to_string(side) + ", expected a multiple of " + std::to_string(downscale) + " up to " +
+                           std::to_string(kMaxImageSide));
+  }
+  return side;
+}
+
+ImageOptions image_options(const GenerateImageRequest& request, const diffusion::Pipeline& pipeline, int64_t downscale) {
+  ImageOptions options;
+  const std::optional<diffusion::SamplerKind> sampler = diffusion::kSamplerKinds.find(request.sampler);
+  if (!sampler) {
+    config_error("--sampler", "found '" + request.sampler + "', expected one of " + join(diffusion::kSamplerKinds.names()));
+  }
+  options.sampler = *sampler;
+  options.steps = request.steps;
+  const bool is_xl = pipeline.family() == diffusion::PipelineFamily::kStableDiffusionXl;
+  options.guidance = request.guidance.value_or(is_xl ? kGuidanceOfXl : kGuidance);
+  if (!std::isfinite(options.guidance) || options.guidance < 0) {
+    config_error("--guidance", "found " + std::to_string(options.guidance) + ", expected a finite number of at least 0");
+  }
+  const Json unet = pipeline.config(pipeline.network()).json;
+  options.width = side_of(request.width, "--width", unet, downscale);
+  options.height = side_of(request.height, "--height", unet, downscale);
+  options.seed = request.seed;
+  return options;
+}
+
+/// An adapter's weight multiplies its scale, as PEFT's set_scale does, which only low-rank pairs have.
+void weigh_adapter(nn::Model& model, const std::string& name, double weight, const std::string& folder) {
+  if (weight == 1.0) {
+    return;
+  }
+  for (const nn::Host* host : model.hosts()) {
+    for (const std::unique_ptr<nn::Attachment>& attachment : host->attachments()) {
+      if (attachment->adapter == name && dynamic_cast<const nn::LowRank*>(attachment.get()) == nullptr) {
+        config_error("--weight", "found " + std::to_string(weight) + " for " + folder +
+                                     ", whose method has no scale, expected 1. Merge it with lora-merge instead");
+      }
+    }
+  }
+  nn::scale_adapter(model, name, weight);
+}
+
+std::vector<std::string> adapter_names(const GenerateImageRequest& request) {
+  std::vector<std::string> names;
+  for (size_t i = 0; i < request.inference.adapters.size(); ++i) {
+    names.push_back("adapter" + std::to_string(i + 1));
+  }
+  return names;
+}
+
+double weight_of(const GenerateImageRequest& request, size_t adapter) {
+  return request.weights.empty() ? 1.0 : request.weights[adapter];
+}
+
+/// The prompts' states, with those adapters of the text encoders that lie in the adapters' folders. The encoders are then freed.
+EncodedPrompt encode_with_adapters(const GenerateImageRequest& request, const diffusion::Pipeline& pipeline, const ImageOptions& options,
+                                   const at::Device& device) {
+  diffusion::TextEncoders encoders(pipeline, at::TensorOptions(at::kFloat).device(device));
+  const std::vector<std::string> components = pipeline.text_encoders(), names = adapter_names(request);
+  std::vector<std::unique_ptr<peft::Method>> attached;
+  for (size_t i = 0; i < components.size(); ++i) {
+    std::vector<std::string> used;
+    nn::Model& model = encoders.models()[i];
+    for (size_t a = 0; a < names.size(); ++a) {
+      const fs::path folder = fs::path(request.inference.adapters[a]) / components[i];
+      if (!fs::exists(folder)) {
+        continue;
+      }
+      peft::MethodOptions own = config::read_adapter_folder(folder);
+      own->keeps_base = true;
+      const peft::BaseReference base(components[i], pipeline.weights(components[i])->fingerprint(), request.inference.allow_other_base);
+      attached.push_back(peft::attach_adapter(own, model, base, /*seed=*/0, names[a]));
+      weigh_adapter(model, names[a], weight_of(request, a), folder.string());
+      used.push_back(names[a]);
+    }
+    nn::use_adapters(model, used);
+  }
+  return encode_prompt(pipeline, encoders, request.prompt, request.negative_prompt, options);
+}
+
+at::Tensor sample_with_adapters(const GenerateImageRequest& request, const diffusion::Pipeline& pipeline, const EncodedPrompt& prompt,
+                                const ImageOptions& options, int64_t downscale, const at::Device& device) {
+  InferenceRequest named = request.inference;
+  const std::vector<std::string> names = adapter_names(request);
+  for (size_t a = 0; a < names.size(); ++a) {
+    named.adapters[a] = names[a] + "=" + named.adapters[a];
+  }
+  const InferenceParts parts = open_inference(named, train::ObjectiveKind::kDenoising);
+  for (size_t a = 0; a < names.size(); ++a) {
+    weigh_adapter(*parts.base.model, names[a], weight_of(request, a), request.inference.adapters[a]);
+  }
+  nn::use_adapters(*parts.base.model, names);
+  return sample_image(dynamic_cast<const nn::Denoiser&>(*parts.base.model->body), pipeline, prompt, options, downscale, device);
+}
+
+}  // namespace
+
+int generate_image_command(const GenerateImageRequest& request) {
+  require_weights(request);
+  const models::ModelOptions model = model_options(request.inference, train::ObjectiveKind::kDenoising);
+  std::vector<fs::path> inputs{model.path};
+  inputs.insert(inputs.end(), request.inference.adapters.begin(), request.inference.adapters.end());
+  const ResultFile output(request.output, inputs);
+  const at::Device device = nn::open_device(model.device);
+  const diffusion::Pipeline pipeline(pipeline_options(model));
+  const diffusion::ComponentConfig vae_config = pipeline.config(diffusion::kVae);
+  const std::unique_ptr<io::Checkpoint> vae_weights = pipeline.weights(diffusion::kVae);
+  const diffusion::Vae vae(vae_config.json, vae_config.where, *vae_weights, at::TensorOptions(at::kFloat).device(device),
+                           diffusion::VaeParts::kDecoder);
+  const ImageOptions options = image_options(request, pipeline, vae.downscale());
+  const EncodedPrompt prompt = encode_with_adapters(request, pipeline, options, device);
+  const at::Tensor latents = sample_with_adapters(request, pipeline, prompt, options, vae.downscale(), device);
+  output.write(image::encode_png(to_bytes(vae.decode(latents)[0])));
+  log::info("wrote " + output.name() + ": " + std::to_string(options.width) + " x " + std::to_string(options.height) + " pixels, " +
+            std::to_string(options.steps) + " steps, seed " + std::to_string(options.seed));
+  return 0;
+}
+
+}  // namespace lora::app

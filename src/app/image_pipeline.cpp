@@ -1,0 +1,80 @@
+// N images, C channels, H and W sides.
+#include "app/image_pipeline.h"
+
+#include <ATen/ATen.h>
+
+#include "lora/base/interrupt.h"
+#include "lora/base/log.h"
+#include "lora/base/random.h"
+
+namespace lora::app {
+
+namespace {
+
+using at::Tensor;
+
+// Distinguish the uses of an image's seed.
+constexpr uint64_t kStartNoise = 0x57a7, kStepNoise = 0x57e9;
+
+Tensor noise_of(const std::vector<int64_t>& shape, uint64_t key, const at::Device& device) {
+  const Tensor noise = at::empty(shape, at::kFloat);
+  fill_normal({noise.mutable_data_ptr<float>(), static_cast<size_t>(noise.numel())}, key);
+  return noise.to(device);
+}
+
+nn::ImageCondition encode_one(const diffusion::CaptionTokenizers& tokenizers, const diffusion::TextEncoders& encoders,
+                              const std::string& text, const char* flag) {
+  const diffusion::CaptionIds ids = tokenizers.encode(text);
+  if (ids.num_cut > 0) {
+    log::warn(std::string("[") + flag + "] is longer than the text encoders see: the last " + std::to_string(ids.num_cut) +
+              " tokens have no effect");
+  }
+  return encoders.encode({ids});
+}
+
+}  // namespace
+
+EncodedPrompt encode_prompt(const diffusion::Pipeline& pipeline, const diffusion::TextEncoders& encoders, const std::string& prompt,
+                            const std::optional<std::string>& negative_prompt, const ImageOptions& options) {
+  const diffusion::CaptionTokenizers tokenizers(pipeline);
+  EncodedPrompt encoded{encode_one(tokenizers, encoders, prompt, "--prompt"), {}};
+  if (!negative_prompt && pipeline.forces_zeros_for_empty_prompt()) {
+    encoded.negative.states_NSD = at::zeros_like(encoded.positive.states_NSD);
+    encoded.negative.pooled_NP = at::zeros_like(encoded.positive.pooled_NP);
+  } else {
+    encoded.negative = encode_one(tokenizers, encoders, negative_prompt.value_or(""), "--negative-prompt");
+  }
+  if (encoded.positive.pooled_NP.defined()) {
+    const auto height = static_cast<float>(options.height), width = static_cast<float>(options.width);
+    const Tensor ids_N6 = at::tensor({height, width, 0.0F, 0.0F, height, width}).unsqueeze(0).to(encoded.positive.states_NSD.device());
+    encoded.positive.time_ids_N6 = encoded.negative.time_ids_N6 = ids_N6;
+  }
+  return encoded;
+}
+
+Tensor sample_image(const nn::Denoiser& network, const diffusion::Pipeline& pipeline, const EncodedPrompt& prompt,
+                    const ImageOptions& options, int64_t downscale, const at::Device& device) {
+  const diffusion::ComponentConfig config = pipeline.config(diffusion::kScheduler);
+  const diffusion::NoiseSchedule schedule(config.reader());
+  const std::unique_ptr<diffusion::Sampler> sampler = diffusion::make_sampler(options.sampler, config.reader(), schedule, options.steps);
+  const std::vector<int64_t> shape{1, network.latent_channels(), options.height / downscale, options.width / downscale};
+  diffusion::SamplingCalls calls;
+  calls.noise = [&](int64_t step) {
+    return noise_of(shape, mix64(mix64(options.seed, kStepNoise), static_cast<uint64_t>(step)), device);
+  };
+  calls.after_step = [&](int64_t step, const Tensor&) {
+    throw_if_interrupted();
+    log::progress("step " + std::to_string(step + 1) + " of " + std::to_string(sampler->num_steps()));
+  };
+  const diffusion::Guidance guidance{prompt.positive, prompt.negative, options.guidance};
+  return diffusion::sample_latents(network, *sampler, guidance, noise_of(shape, mix64(options.seed, kStartNoise), device), calls);
+}
+
+image::Image to_bytes(const Tensor& image_3HW) {
+  const Tensor shares = (image_3HW.to(at::kCPU, at::kFloat) / 2 + 0.5).clamp(0, 1);
+  const Tensor bytes = (shares * 255).round().to(at::kByte).permute({1, 2, 0}).contiguous();
+  const auto* const first = bytes.data_ptr<uint8_t>();
+  return {{bytes.size(1), bytes.size(0)}, {first, first + bytes.numel()}};
+}
+
+}  // namespace lora::app

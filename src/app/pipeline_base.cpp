@@ -1,0 +1,77 @@
+#include "app/pipeline_base.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "lora/base/error.h"
+#include "lora/base/log.h"
+#include "lora/base/text.h"
+#include "lora/diffusion/unet.h"
+#include "lora/nn/device.h"
+
+namespace lora::app {
+
+namespace {
+
+void warn_of_unused_weights(const io::Checkpoint& weights) {
+  const std::vector<std::string> unused = weights.unused();
+  if (!unused.empty()) {
+    log::warn("[" + weights.path().string() + "] " + std::to_string(unused.size()) +
+              " tensors are not used by this network: " + join(unused, ", ", 2));
+  }
+}
+
+void add_files(const diffusion::Pipeline& pipeline, const std::string& component, std::vector<std::filesystem::path>& files) {
+  for (const std::filesystem::path& file : pipeline.files(component)) {
+    if (std::find(files.begin(), files.end(), file) == files.end()) {
+      files.push_back(file);
+    }
+  }
+}
+
+}  // namespace
+
+diffusion::PipelineOptions pipeline_options(const models::ModelOptions& model) {
+  diffusion::PipelineOptions options;
+  options.path = model.path;
+  options.variant = model.variant;
+  options.vae = model.vae;
+  options.config = model.tokenizer == model.path ? std::filesystem::path() : model.tokenizer;
+  options.prediction_type = model.prediction_type;
+  return options;
+}
+
+models::BaseModel open_denoiser(const BaseRequest& request) {
+  const diffusion::Pipeline pipeline(pipeline_options(request.model));
+  const std::string network = pipeline.network();
+  if (network != diffusion::kUnet) {
+    model_error(pipeline.path().string(), "is a pipeline whose network cannot be trained: found a " + network +
+                                              ", expected a UNet (Stable Diffusion 1, 2 or XL)");
+  }
+  const diffusion::ComponentConfig config = pipeline.config(network);
+  const std::unique_ptr<io::Checkpoint> weights = pipeline.weights(network);
+  const at::ScalarType dtype = models::computing_dtype(request.model.dtype, config.reader(), weights->stored_dtype());
+  const at::NoGradGuard no_grad;
+  models::BaseModel base;
+  base.model = std::make_unique<nn::Model>(diffusion::make_unet(
+      config.json, config.where, *weights, at::TensorOptions(dtype).device(nn::open_device(request.model.device))));
+  base.config = config.json;
+  base.model_type = config.json.value("_class_name", network);
+  add_files(pipeline, network, base.files);
+  add_files(pipeline, diffusion::kScheduler, base.files);
+  base.fingerprint = weights->fingerprint();
+  warn_of_unused_weights(*weights);
+  models::require_finite_weights(*base.model, weights->path().string());
+  return base;
+}
+
+std::shared_ptr<const diffusion::NoiseSchedule> pipeline_schedule(const models::ModelOptions& model, std::optional<bool> zero_snr) {
+  diffusion::ComponentConfig config = diffusion::Pipeline(pipeline_options(model)).config(diffusion::kScheduler);
+  if (zero_snr) {
+    config.json["rescale_betas_zero_snr"] = *zero_snr;
+  }
+  return std::make_shared<const diffusion::NoiseSchedule>(config.reader());
+}
+
+}  // namespace lora::app

@@ -1,0 +1,81 @@
+#include "config/denoising_keys.h"
+
+namespace lora::config {
+
+namespace {
+
+using train::TrainOptions;
+
+constexpr int64_t kMostTimesteps = 1'000'000;
+
+void add_noise_keys(Table<TrainOptions>& table) {
+  table
+      .value(
+          "noise_offset", [](auto& o) -> auto& { return o.denoising.noise_offset; }, number({.from = 0}),
+          "Images: share of noise that is equal at all places of a channel, which teaches the network light and dark images (default: 0).")
+      .only_where_given()
+      .example(0.05)
+      .value(
+          "input_perturbation", [](auto& o) -> auto& { return o.denoising.input_perturbation; }, number({.from = 0}),
+          "Images: share of further noise on the network's input, which is not to be predicted (default: 0).")
+      .only_where_given()
+      .example(0.1)
+      .value(
+          "rescale_betas_zero_snr", [](auto& o) -> auto& { return o.denoising.rescale_betas_zero_snr; }, nullable(boolean()),
+          "Images: rescale the noise schedule so that nothing of an image is left at its last timestep, for networks that predict "
+          "velocity; null: as the scheduler's config says.")
+      .only_where_given()
+      .example(true);
+}
+
+void add_loss_keys(Table<TrainOptions>& table) {
+  table
+      .value(
+          "snr_gamma", [](auto& o) -> auto& { return o.denoising.snr_gamma; }, nullable(number({.above = 0})),
+          "Images: min-SNR weighting of the loss by timestep (5 in its paper); null: all timesteps count the same.")
+      .only_where_given()
+      .example(5)
+      .value(
+          "prior_loss_weight", [](auto& o) -> auto& { return o.denoising.prior_loss_weight; }, number({.from = 0}),
+          "Images: weight of the loss of images marked as prior, which show the class of the subject in general (default: 1).")
+      .only_where_given()
+      .example(0.5);
+}
+
+void add_timestep_keys(Table<TrainOptions>& table) {
+  table
+      .value(
+          "min_timestep", [](auto& o) -> auto& { return o.denoising.min_timestep; }, integer(0, kMostTimesteps),
+          "Images: smallest timestep that training draws (default: 0).")
+      .only_where_given()
+      .example(200)
+      .value(
+          "max_timestep", [](auto& o) -> auto& { return o.denoising.max_timestep; }, nullable(integer(0, kMostTimesteps)),
+          "Images: largest timestep that training draws; null: the last of the noise schedule.")
+      .only_where_given()
+      .example(800)
+      .value(
+          "eval_timesteps", [](auto& o) -> auto& { return o.denoising.eval_timesteps; }, integer(1, kMostTimesteps),
+          "Images: number of evenly spaced timesteps at which an evaluation computes the loss of each image (default: 8).")
+      .only_where_given()
+      .example(16);
+}
+
+}  // namespace
+
+void add_denoising(Table<TrainOptions>& table) {
+  add_loss_keys(table);
+  add_noise_keys(table);
+  add_timestep_keys(table);
+}
+
+void check_denoising(const TrainOptions& options, const ConfigPlace& at) {
+  const train::DenoisingOptions& own = options.denoising;
+  if (own.max_timestep && own.min_timestep > *own.max_timestep && at.sound({"min_timestep", "max_timestep"})) {
+    at.key("min_timestep")
+        .add("found " + std::to_string(own.min_timestep) + " with max_timestep " + std::to_string(*own.max_timestep) +
+             ", expected a number that is not larger");
+  }
+}
+
+}  // namespace lora::config

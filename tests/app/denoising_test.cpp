@@ -1,0 +1,227 @@
+// Runs of lora-train on images: results equal to diffusers' and PEFT's, resuming, splitting, what is shown, and errors.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "lora/base/file.h"
+#include "process.h"
+#include "support/paths.h"
+#include "tensor_file.h"
+
+namespace lora::test {
+namespace {
+
+using ::testing::HasSubstr;
+
+/// A copy of a pipeline of tests/data/diffusion with its runs.
+struct PipelineCase {
+  TemporaryFolder scratch;
+  std::string name;
+
+  explicit PipelineCase(const std::string& family) : name(family) {
+    fs::copy(kData / "diffusion" / family, scratch / family, fs::copy_options::recursive);
+  }
+  fs::path operator/(const std::string& file) const { return scratch / (name + "/" + file); }
+  Outcome train(const std::string& run, const Arguments& more = {}) const {
+    return lora_train(with({"--config", (*this / ("run_" + run + ".json")).string()}, more));
+  }
+  Arguments command(const std::string& run, const Arguments& more) const {
+    return lora_train_command(with({"--config", (*this / ("run_" + run + ".json")).string()}, more));
+  }
+};
+
+/// metrics.jsonl without what depends on the clock or the machine.
+std::vector<std::string> lasting_rows(const fs::path& folder) {
+  std::vector<std::string> rows;
+  for (Json row : read_rows(folder / "metrics.jsonl")) {
+    row.erase("tokens_per_second");
+    row.erase("peak_memory_bytes");
+    rows.push_back(row.dump());
+  }
+  return rows;
+}
+
+/// The largest value of an F32 tensor.
+double largest_value(const StoredTensor& tensor) {
+  double largest = 0;
+  for (const float value : tensor.values()) {
+    largest = std::max(largest, std::abs(static_cast<double>(value)));
+  }
+  return largest;
+}
+
+void expect_reference_run(const std::string& family, const std::string& run) {
+  const PipelineCase own(family);
+  const Outcome outcome = own.train(run);
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const Json expected = Json::parse(read_text(own / ("expected_" + run + ".json")));
+  const std::vector<Json> rows = read_rows(own / "out/metrics.jsonl");
+  ASSERT_EQ(rows.size(), expected["steps"].size());
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const Json& step = expected["steps"][i];
+    for (const auto& [key, relative] : {std::pair("loss", 1e-6), std::pair("learning_rate", 1e-6), std::pair("grad_norm", 1e-4)}) {
+      EXPECT_NEAR(rows[i][key].get<double>(), step[key].get<double>(), relative * step[key].get<double>() + 1e-12)
+          << family << " " << run << ": " << key << " of step " << i + 1;
+    }
+  }
+  EXPECT_EQ(rows[4]["num_tokens"], 4) << "images";
+  const std::map<std::string, StoredTensor> trained = stored_tensors(own / "out"), all = stored_tensors(own.scratch / family);
+  size_t count = 0;
+  for (const auto& [name, tensor] : all) {
+    const std::string prefix = run + ".trained.";
+    if (name.starts_with(prefix)) {
+      ++count;
+      const auto found = trained.find(name.substr(prefix.size()));
+      ASSERT_NE(found, trained.end()) << name;
+      EXPECT_LE(largest_difference(found->second, tensor), 1e-5 * std::max(1.0, largest_value(tensor))) << family << " " << name;
+    }
+  }
+  EXPECT_EQ(count, trained.size());
+  const Json config = Json::parse(read_text(own / "out/adapter_config.json"));
+  EXPECT_TRUE(config["task_type"].is_null());
+  EXPECT_THAT(outcome.err, HasSubstr("lora-convert --adapter"));
+}
+
+TEST(Denoising, EqualsDiffusersAndPeftOnAttention) {
+  for (const char* family : {"sd1", "sd2", "sdxl"}) {
+    expect_reference_run(family, "attention");
+  }
+}
+
+TEST(Denoising, EqualsDiffusersAndPeftOnConvolutions) {
+  for (const char* family : {"sd1", "sdxl"}) {
+    expect_reference_run(family, "conv");
+  }
+}
+
+/// Draws everything that can be drawn: the rows lose their noise and timesteps.
+const Arguments kDrawn{"--set", "training.save_steps=3",   "--set", "data.shuffle=true",      "--set", "adapter.lora_dropout=0.2",
+                       "--set", "training.snr_gamma=5",    "--set", "training.max_steps=12",  "--set", "data.train.0.path=drawn.jsonl",
+                       "--set", "training.eval_steps=6",   "--set", "data.eval_fraction=0.3", "--set", "training.noise_offset=0.1",
+                       "--set", "training.eval_timesteps=4"};
+
+/// Copies the rows of a case without `noise` and `timestep`.
+void write_rows_to_draw_for(const PipelineCase& own) {
+  std::string rows;
+  for (int i = 0; i < 10; ++i) {
+    const std::string name = std::to_string(i) + ".safetensors";
+    const std::string file = read_text(own / ("rows/" + name));
+    uint64_t length = 0;
+    std::memcpy(&length, file.data(), sizeof(length));
+    const Json header = Json::parse(file.substr(sizeof(length), length));
+    Json kept;
+    std::string data;
+    for (const auto& [key, value] : header.items()) {
+      if (key != "noise" && key != "timestep" && key != "__metadata__") {
+        const auto begin = value["data_offsets"][0].get<size_t>(), end = value["data_offsets"][1].get<size_t>();
+        kept[key] = value;
+        kept[key]["data_offsets"] = {data.size(), data.size() + end - begin};
+        data += file.substr(sizeof(length) + length + begin, end - begin);
+      }
+    }
+    const std::string text = kept.dump();
+    const uint64_t size = text.size();
+    write_text(own / ("drawn/" + name), std::string(reinterpret_cast<const char*>(&size), sizeof(size)) + text + data);
+    rows += Json{{"file_name", "drawn/" + name}}.dump() + "\n";
+  }
+  write_text(own / "drawn.jsonl", rows);
+}
+
+TEST(Denoising, ResumesAfterAKillBitByBit) {
+  const PipelineCase own("sdxl");
+  write_rows_to_draw_for(own);
+  ASSERT_EQ(own.train("attention", with(kDrawn, {"--set", "output_dir=whole"})).exit_code, 0);
+  const Arguments parts = with(kDrawn, {"--set", "output_dir=parts"});
+  {
+    Process process(own.command("attention", parts));
+    while (read_rows(own / "parts/metrics.jsonl").size() < 5) {
+      usleep(2000);
+    }
+    process.signal(SIGKILL);
+    process.wait();
+  }
+  const Outcome finished = own.train("attention", parts);
+  ASSERT_EQ(finished.exit_code, 0) << finished.err;
+  EXPECT_EQ(result_hash(own / "parts"), result_hash(own / "whole"));
+  EXPECT_EQ(lasting_rows(own / "parts"), lasting_rows(own / "whole"));
+  EXPECT_THAT(lasting_rows(own / "whole"), testing::Contains(HasSubstr("eval_loss_quarter_4")));
+}
+
+TEST(Denoising, AccumulationChangesNothing) {
+  const PipelineCase own("sd1");
+  write_rows_to_draw_for(own);
+  const Arguments shared =
+      with(kDrawn, {"--set", "data.shuffle=false", "--set", "data.eval_fraction=0", "--set", "training.eval_steps=null"});
+  const auto run = [&](const char* out, const char* size, const char* accumulated) {
+    const Outcome outcome = own.train("attention", with(shared, {"--set", std::string("output_dir=") + out, "--set",
+                                                                 std::string("training.per_device_train_batch_size=") + size, "--set",
+                                                                 std::string("training.gradient_accumulation_steps=") + accumulated}));
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  };
+  run("one", "2", "1");
+  run("two", "1", "2");
+  const std::vector<Json> one = read_rows(own / "one/metrics.jsonl"), two = read_rows(own / "two/metrics.jsonl");
+  ASSERT_EQ(one.size(), two.size());
+  for (size_t i = 0; i < one.size(); ++i) {
+    EXPECT_NEAR(one[i]["loss"].get<double>(), two[i]["loss"].get<double>(), 1e-6 * one[i]["loss"].get<double>()) << i;
+  }
+  const auto first = stored_tensors(own / "one"), second = stored_tensors(own / "two");
+  for (const auto& [name, tensor] : first) {
+    EXPECT_LE(largest_difference(tensor, second.at(name)), 1e-5) << name;
+  }
+}
+
+TEST(Denoising, ADryRunShowsImagesAndModules) {
+  const PipelineCase own("sdxl");
+  const Outcome outcome = own.train("attention", {"--dry-run"});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("train        10 images, latents 8x8 (6), 6x9 (4)"));
+  EXPECT_THAT(outcome.err, HasSubstr("(2 images x 2 accumulated per step)"));
+  EXPECT_THAT(outcome.out, HasSubstr("latents [4, 8, 8], text states [77, 32], pooled text [16], time ids [64.0,"));
+  EXPECT_THAT(outcome.out, HasSubstr("transformer_blocks.*.attn1.to_q"));
+}
+
+TEST(Denoising, FaultsAreOneLineWithTheFile) {
+  const PipelineCase own("sd1");
+  const auto expect_fault = [&](int exit_code, const Arguments& more, const std::vector<std::string>& parts) {
+    const Outcome outcome = own.train("attention", more);
+    EXPECT_EQ(outcome.exit_code, exit_code) << outcome.err;
+    for (const std::string& part : parts) {
+      EXPECT_THAT(outcome.err, HasSubstr(part));
+    }
+  };
+  expect_fault(2, {"--set", "training.objective=causal_lm"}, {"[data.train[0].format] found \"diffusion_tensors\""});
+  expect_fault(4, {"--set", "training.objective=causal_lm", "--set", "data.train.0.format=tokens"},
+               {"[model.path] is a text-to-image pipeline", "training.objective to \"denoising\""});
+  expect_fault(4, {"--set", "model.path=rows"}, {"rows", "model_index.json"});
+  expect_fault(2, {"--set", "training.noise_offset=0.1"}, {"[training.noise_offset] has no effect: the rows give the noise"});
+  write_text(own / "wide.jsonl", "{\"file_name\": \"../sdxl/rows/0.safetensors\"}\n");
+  fs::copy(kData / "diffusion/sdxl/rows", own.scratch / "sdxl/rows", fs::copy_options::recursive);
+  expect_fault(3, {"--set", "data.train.0.path=wide.jsonl"}, {"wide.jsonl:1]", "do not fit the network"});
+  write_text(own / "rows/3.safetensors", "damaged");
+  expect_fault(3, {}, {"rows/3.safetensors"});
+  fs::remove(own / "rows/3.safetensors");
+  expect_fault(3, {}, {"rows/3.safetensors"});
+}
+
+TEST(Denoising, AnEvaluationEqualsThatOfTheRun) {
+  const PipelineCase own("sd2");
+  const Arguments evaluated{"--set", R"(data.eval=[{"path": "rows/rows.jsonl", "format": "diffusion_tensors"}])", "--set",
+                            "training.max_steps=2"};
+  ASSERT_EQ(own.train("attention", evaluated).exit_code, 0);
+  const std::vector<Json> rows = read_rows(own / "out/metrics.jsonl");
+  const Outcome outcome =
+      run_tool({"lora-eval", "--model", (own / "model").string(), "--adapter", (own / "out").string(), "--data",
+                (own / "rows/rows.jsonl").string(), "--format", "diffusion_tensors", "--dtype", "float32", "--device", "cpu", "--json"});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const Json found = Json::parse(outcome.out);
+  EXPECT_NEAR(found["loss"].get<double>(), rows.back()["eval_loss"].get<double>(), 1e-6);
+  EXPECT_EQ(found["num_examples"], 10);
+}
+
+}  // namespace
+}  // namespace lora::test
