@@ -135,6 +135,17 @@ std::string head_text(const Json& facts) {
   return text;
 }
 
+Json whole_tensors(const peft::Adapter& adapter) {
+  Json whole = Json::array();
+  for (const peft::HeldTensor& held : adapter.held()) {
+    whole.push_back({{"name", held.name},
+                     {"shape", held.tensor.sizes().vec()},
+                     {"rows", held.rows.empty() ? Json("all") : Json(held.rows)},
+                     {"of_base", held.of_base}});
+  }
+  return whole;
+}
+
 }  // namespace
 
 Json adapter_facts(const std::filesystem::path& path) {
@@ -155,12 +166,7 @@ Json adapter_facts(const std::filesystem::path& path) {
     parameters += peft::num_parameters(update);
     squares += std::pow(modules.back()["norm_update"].get<double>(), 2);
   }
-  Json whole = Json::array();
   for (const peft::HeldTensor& held : adapter.held()) {
-    whole.push_back({{"name", held.name},
-                     {"shape", held.tensor.sizes().vec()},
-                     {"rows", held.rows.empty() ? Json("all") : Json(held.rows)},
-                     {"of_base", held.of_base}});
     parameters += peft::num_parameters(held);
   }
   Json facts{{"kind", "adapter"},
@@ -173,7 +179,7 @@ Json adapter_facts(const std::filesystem::path& path) {
           {"size", fs::file_size(adapter.weights_file)},
           {"norm_update", modules.empty() || has_formula(modules) ? Json(nullptr) : Json(std::sqrt(squares))},
           {"modules", modules},
-          {"whole_tensors", whole}};
+          {"whole_tensors", whole_tensors(adapter)}};
   if (peft::is_of_pipeline(adapter)) {
     facts["family"] = peft::pipeline_family(adapter);
     facts["components"] = component_counts(adapter.low_rank());
