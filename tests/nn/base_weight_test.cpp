@@ -58,7 +58,7 @@ TEST(BaseWeight, ThatIsNotDenseHasASizeAndValuesButIsNoParameter) {
   EXPECT_EQ(weight.dtype(), at::kDouble);
   expect_equal(weight.base_rows({3, 0}), weight.base().index_select(0, at::tensor({3, 0}, at::kLong)));
 
-  const Model model{std::make_unique<TwoProjections>(), nullptr, nullptr};
+  const Model model{"", std::make_unique<TwoProjections>(), nullptr, nullptr};
   ASSERT_EQ(model.base_parameters().size(), 1U);
   EXPECT_EQ(model.base_parameters()[0].name, "k_proj.weight");
   EXPECT_EQ(model.base_size().values, 2 * 4 * 6);
