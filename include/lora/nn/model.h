@@ -21,10 +21,10 @@ struct BaseSize {
 /// A model as everything above nn/ sees it: a body, and what scores tokens or documents by its result. Not logits, so that an objective
 /// can compute the loss in chunks and only at supervised positions.
 struct Model {
+  std::string family;  ///< transformers' model_type; "": none of its families
   std::unique_ptr<Body> body;
   std::unique_ptr<TokenScorer> tokens;        ///< null: it does not score tokens (an encoder, or a model whose head scores documents)
   std::unique_ptr<DocumentScorer> documents;  ///< null: it does not score documents
-  std::string family = {};  ///< transformers' model_type; "": none of its families
 
   /// The body as a network that takes whole rows; null: it takes something else.
   const RowModel* rows() const;
