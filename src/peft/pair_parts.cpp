@@ -16,7 +16,7 @@ namespace lora::peft {
 namespace {
 
 /// The part, or an undefined tensor.
-Tensor part_of(const PairParts& parts, PairPart part) {
+Tensor part_tensor(const PairParts& parts, PairPart part) {
   const auto found = parts.find(part);
   return found == parts.end() ? Tensor() : found->second;
 }
@@ -44,7 +44,7 @@ Tensor magnitude_of(const Tensor& magnitude, const LowRankUpdate& update, const 
 }  // namespace
 
 LowRankUpdate update_of_parts(const std::string& module, const PairParts& parts, const std::string& where) {
-  const Tensor down = part_of(parts, PairPart::kDown), up = part_of(parts, PairPart::kUp);
+  const Tensor down = part_tensor(parts, PairPart::kDown), up = part_tensor(parts, PairPart::kUp);
   if (!down.defined() || !up.defined()) {
     model_error(where, std::string("found only one half of the pair: ") + (down.defined() ? "its B (up)" : "its A (down)") + " is missing");
   }
@@ -59,12 +59,12 @@ LowRankUpdate update_of_parts(const std::string& module, const PairParts& parts,
     model_error(where, "A (down) and B (up) do not match: found " + io::shape_text(down.sizes()) + " and " + io::shape_text(up.sizes()) +
                            ", expected [rank, inputs] and [outputs, rank], or those of a convolution");
   }
-  update.alpha = alpha_of(part_of(parts, PairPart::kAlpha), update.rank(), where);
+  update.alpha = alpha_of(part_tensor(parts, PairPart::kAlpha), update.rank(), where);
   update.scale = scale_of(update.alpha, update.rank(), /*use_rslora=*/false);
-  if (const Tensor magnitude = part_of(parts, PairPart::kMagnitude); magnitude.defined()) {
+  if (const Tensor magnitude = part_tensor(parts, PairPart::kMagnitude); magnitude.defined()) {
     update.magnitude_O = magnitude_of(magnitude, update, where);
   }
-  if (const Tensor bias = part_of(parts, PairPart::kBias); bias.defined()) {
+  if (const Tensor bias = part_tensor(parts, PairPart::kBias); bias.defined()) {
     if (bias.numel() != update.B_OR.size(0)) {
       model_error(where, "the bias of lora_B must have " + std::to_string(update.B_OR.size(0)) + " values: found " +
                              std::to_string(bias.numel()));
