@@ -38,7 +38,8 @@ const std::vector<std::pair<at::ScalarType, double>> kRounding{
 
 TEST(FrozenConv2d, EqualsTheReferenceWithItsGradients) {
   // [kernel, stride, padding, height, width]: sizes that the stride divides, and others.
-  const std::vector<std::array<int64_t, 5>> cases{{3, 1, 1, 4, 5}, {3, 2, 1, 4, 4}, {3, 2, 1, 5, 4}, {1, 1, 0, 3, 2}, {3, 2, 0, 6, 5}, {2, 3, 1, 5, 6}};
+  const std::vector<std::array<int64_t, 5>> cases{{3, 1, 1, 4, 5}, {3, 2, 1, 4, 4}, {3, 2, 1, 5, 4},
+                                                  {1, 1, 0, 3, 2}, {3, 2, 0, 6, 5}, {2, 3, 1, 5, 6}};
   for (const auto& [kernel, stride, padding, height, width] : cases) {
     const KernelSteps steps{stride, padding};
     for (const bool train_bias : {false, true}) {
@@ -47,7 +48,7 @@ TEST(FrozenConv2d, EqualsTheReferenceWithItsGradients) {
         return [op, kernels, steps](const Inputs& in) { return op(in[0], kernels.to(in[0].scalar_type()), in[1], steps); };
       };
       const Inputs inputs{normal({2, height, width, 3}, 1).requires_grad_(true), normal({4}, 3).requires_grad_(train_bias)};
-      const std::string what = "kernel " + std::to_string(kernel) + " stride " + std::to_string(stride) + " height " + std::to_string(height);
+      const std::string what = std::to_string(kernel) + " x " + std::to_string(kernel) + ", stride " + std::to_string(stride);
       expect_image_op(bind(frozen_conv2d), bind(conv2d_reference), inputs, what, {{at::kDouble, 1e-12}, {at::kFloat, 5e-6}});
     }
   }
@@ -123,20 +124,23 @@ TEST(PackedGatedActivation, EqualsTheReferenceWithItsGradients) {
 
 TEST(RectangleAttention, EqualsTheReferenceWithItsGradients) {
   // [queries, keys, heads, channels]
-  for (const auto& [queries, keys, heads, channels] : std::vector<std::array<int64_t, 4>>{{6, 6, 2, 4}, {5, 3, 1, 5}, {3, 7, 2, 8}, {4, 1, 3, 2}}) {
+  const std::vector<std::array<int64_t, 4>> cases{{6, 6, 2, 4}, {5, 3, 1, 5}, {3, 7, 2, 8}, {4, 1, 3, 2}};
+  for (const auto& [queries, keys, heads, channels] : cases) {
     const double scale = 0.7;
     const auto bind = [scale](auto op) { return [=](const Inputs& in) { return op(in[0], in[1], in[2], scale); }; };
-    const auto trained = [](std::vector<int64_t> shape, uint64_t seed) { return normal(shape, seed).requires_grad_(true); };
-    const Inputs inputs{trained({2, queries, heads, channels}, 1), trained({2, keys, heads, channels}, 2), trained({2, keys, heads, channels}, 3)};
+    const auto trained = [heads = heads, channels = channels](int64_t rows, uint64_t seed) {
+      return normal({2, rows, heads, channels}, seed).requires_grad_(true);
+    };
+    const Inputs inputs{trained(queries, 1), trained(keys, 2), trained(keys, 3)};
     expect_image_op(bind(rectangle_attention), bind(rectangle_attention_reference), inputs, "keys " + std::to_string(keys),
                     {{at::kDouble, 1e-12}, {at::kFloat, 1e-5}, {at::kBFloat16, 0x1p-5}});
   }
   // More than one tile of the kernels, with an end that fills none.
   for (const auto& [queries, keys] : std::vector<std::array<int64_t, 2>>{{200, 200}, {150, 77}, {64, 129}}) {
     const auto bind = [](auto op) { return [=](const Inputs& in) { return op(in[0], in[1], in[2], 0.2); }; };
-    const auto trained = [](std::vector<int64_t> shape, uint64_t seed) { return normal(shape, seed, at::kFloat).requires_grad_(true); };
+    const auto trained = [](int64_t rows, uint64_t seed) { return normal({2, rows, 2, 40}, seed, at::kFloat).requires_grad_(true); };
     test::expect_same_as_reference(bind(rectangle_attention), bind(rectangle_attention_reference),
-                                   {trained({2, queries, 2, 40}, 1), trained({2, keys, 2, 40}, 2), trained({2, keys, 2, 40}, 3)}, 1e-5, "tiles");
+                                   {trained(queries, 1), trained(keys, 2), trained(keys, 3)}, 1e-5, "tiles");
   }
 }
 
