@@ -149,6 +149,17 @@ std::string head_text(const Json& facts) {
   return text;
 }
 
+Json whole_tensors(const peft::Adapter& adapter) {
+  Json whole = Json::array();
+  for (const peft::HeldTensor& held : adapter.held()) {
+    whole.push_back({{"name", held.name},
+                     {"shape", held.tensor.sizes().vec()},
+                     {"rows", held.rows.empty() ? Json("all") : Json(held.rows)},
+                     {"of_base", held.of_base}});
+  }
+  return whole;
+}
+
 }  // namespace
 
 Json adapter_facts(const std::filesystem::path& path) {
@@ -173,16 +184,16 @@ Json adapter_facts(const std::filesystem::path& path) {
     parameters += peft::num_parameters(held);
   }
   Json facts{{"kind", "adapter"},
-             {"path", path.string()},
-             {"format", peft::kAdapterFormats.name(opened.format)},
-             {"method", method_of(adapter)},
-             {"base_model_name_or_path", adapter.config.value("base_model_name_or_path", Json(nullptr))},
-             {"config", adapter.config},
-             {"num_parameters", parameters},
-             {"size", fs::file_size(adapter.weights_file)},
-             {"norm_update", modules.empty() || has_formula(modules) ? Json(nullptr) : Json(std::sqrt(squares))},
-             {"modules", modules},
-             {"whole_tensors", whole_tensors(adapter)}};
+          {"path", path.string()},
+          {"format", peft::kAdapterFormats.name(opened.format)},
+          {"method", method_of(adapter)},
+          {"base_model_name_or_path", adapter.config.value("base_model_name_or_path", Json(nullptr))},
+          {"config", adapter.config},
+          {"num_parameters", parameters},
+          {"size", fs::file_size(adapter.weights_file)},
+          {"norm_update", modules.empty() || has_formula(modules) ? Json(nullptr) : Json(std::sqrt(squares))},
+          {"modules", modules},
+          {"whole_tensors", whole_tensors(adapter)}};
   if (peft::is_of_pipeline(adapter)) {
     facts["family"] = peft::pipeline_family(adapter);
     facts["components"] = component_counts(adapter.low_rank());
