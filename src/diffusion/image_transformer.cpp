@@ -38,7 +38,8 @@ class ImageTransformer::Projection {
 ImageTransformer::ImageTransformer(const std::string& name, const ImageTransformerShape& shape, io::WeightSource& source,
                                    const at::TensorOptions& options) {
   const int64_t channels = shape.block.channels;
-  norm_ = std::make_unique<nn::GroupNorm>(name + ".norm", channels, ops::GroupNormOptions{shape.num_groups, kImageNormEps}, source, options);
+  const ops::GroupNormOptions norm{shape.num_groups, kImageNormEps};
+  norm_ = std::make_unique<nn::GroupNorm>(name + ".norm", channels, norm, source, options);
   in_ = std::make_shared<Projection>(name + ".proj_in", channels, shape.linear_projection, source, options);
   for (int64_t i = 0; i < shape.num_blocks; ++i) {
     blocks_.push_back(

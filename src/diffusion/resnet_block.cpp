@@ -14,7 +14,8 @@ ResnetBlock::ResnetBlock(const std::string& name, const ResnetShape& shape, io::
   norm1_ = std::make_unique<nn::GroupNorm>(name + ".norm1", in, norm, source, options);
   conv1_ = std::make_unique<nn::Conv2d>(name + ".conv1", nn::Conv2dShape{in, out}, source, options);
   if (shape.time_channels > 0) {
-    time_ = std::make_unique<nn::Linear>(name + ".time_emb_proj", nn::LinearShape{shape.time_channels, out, /*bias=*/true}, source, options);
+    const nn::LinearShape of_time{shape.time_channels, out, /*bias=*/true};
+    time_ = std::make_unique<nn::Linear>(name + ".time_emb_proj", of_time, source, options);
   }
   norm2_ = std::make_unique<nn::GroupNorm>(name + ".norm2", out, norm, source, options);
   conv2_ = std::make_unique<nn::Conv2d>(name + ".conv2", nn::Conv2dShape{out, out}, source, options);

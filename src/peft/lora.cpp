@@ -275,13 +275,10 @@ class Lora : public Method {
                          .B_OR = pair.B_OR.detach().flatten(1),
                          .alpha = size.alpha,
                          .scale = size.scale,
-                         .magnitude_O = pair.magnitude_O,
+                         .magnitude_O = pair.magnitude_O ? std::optional(pair.magnitude_O->detach().flatten()) : std::nullopt,
                          .bias_O = pair.bias_O,
                          .kind = PairKind::kConvolution,
                          .kernel = pair.A_RI.sizes().slice(2).vec()};
-    if (update.magnitude_O) {
-      update.magnitude_O = update.magnitude_O->detach().flatten();
-    }
     const std::vector<AdapterTensor> of_file = tensors_of(update);
     const std::vector<Tensor> trained = pair.tensors();
     for (size_t i = 0; i < trained.size(); ++i) {

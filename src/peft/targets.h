@@ -22,9 +22,9 @@ struct ChosenHosts {
 };
 
 /// PEFT's rules (tuners_utils.check_target_module_exists): exclude_modules and modules_to_save come first; a list entry matches a module's
-/// whole name or a suffix after a '.'; a string is a regular expression for the whole name; layers_to_transform refers to the first
-/// number after layers_pattern; all-linear does not mean convolutions. Unlike in PEFT, an entry that matches nothing is a config Error, and so is an embedding if the options
-/// need a projection.
+/// whole name or a suffix after a '.'; a string is a regular expression for the whole name; layers_to_transform refers to the first number
+/// after layers_pattern; all-linear does not mean convolutions. Unlike in PEFT, an entry that matches nothing is a config Error, and so is
+/// an embedding if the options need a projection.
 /// @param warns of names that have no effect: where the adapter is attached, not where a choice is only tried.
 ChosenHosts choose_hosts(const LoraOptions& options, nn::Model& model, bool warns = true);
 

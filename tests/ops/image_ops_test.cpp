@@ -38,7 +38,8 @@ const std::vector<std::pair<at::ScalarType, double>> kRounding{
 
 TEST(FrozenConv2d, EqualsTheReferenceWithItsGradients) {
   // [kernel, stride, padding, height, width]: sizes that the stride divides, and others.
-  const std::vector<std::array<int64_t, 5>> cases{{3, 1, 1, 4, 5}, {3, 2, 1, 4, 4}, {3, 2, 1, 5, 4}, {1, 1, 0, 3, 2}, {3, 2, 0, 6, 5}, {2, 3, 1, 5, 6}};
+  const std::vector<std::array<int64_t, 5>> cases{{3, 1, 1, 4, 5}, {3, 2, 1, 4, 4}, {3, 2, 1, 5, 4},
+                                                  {1, 1, 0, 3, 2}, {3, 2, 0, 6, 5}, {2, 3, 1, 5, 6}};
   for (const auto& [kernel, stride, padding, height, width] : cases) {
     const KernelSteps steps{stride, padding};
     for (const bool train_bias : {false, true}) {
@@ -47,8 +48,21 @@ TEST(FrozenConv2d, EqualsTheReferenceWithItsGradients) {
         return [op, kernels, steps](const Inputs& in) { return op(in[0], kernels.to(in[0].scalar_type()), in[1], steps); };
       };
       const Inputs inputs{normal({2, height, width, 3}, 1).requires_grad_(true), normal({4}, 3).requires_grad_(train_bias)};
-      const std::string what = "kernel " + std::to_string(kernel) + " stride " + std::to_string(stride) + " height " + std::to_string(height);
+      const std::string what = std::to_string(kernel) + " x " + std::to_string(kernel) + ", stride " + std::to_string(stride);
       expect_image_op(bind(frozen_conv2d), bind(conv2d_reference), inputs, what, {{at::kDouble, 1e-12}, {at::kFloat, 5e-6}});
+    }
+  }
+}
+
+TEST(FrozenConv2d, EqualsTheReferenceOnLargeImages) {
+  // Too many pixels for the product with patches, or too many on one side of it.
+  const std::vector<std::array<int64_t, 4>> cases{{1, 1, 24, 23}, {1, 0, 25, 24}, {2, 1, 34, 35}, {2, 1, 20, 20}};
+  for (const auto& [stride, padding, height, width] : cases) {
+    const KernelSteps steps{stride, padding};
+    const auto bind = [steps](auto op) { return [op, steps](const Inputs& in) { return op(in[0], in[1].detach(), in[2], steps); }; };
+    for (const auto& [type, tolerance] : {std::pair(at::kDouble, 1e-12), std::pair(at::kFloat, 1e-5), std::pair(at::kBFloat16, 0.03)}) {
+      const Inputs inputs{normal({2, height, width, 5}, 1, type).requires_grad_(true), normal({4, 5, 3, 3}, 2, type), normal({4}, 3, type)};
+      test::expect_same_as_reference(bind(frozen_conv2d), bind(conv2d_reference), inputs, tolerance, "stride " + std::to_string(stride));
     }
   }
 }
@@ -85,7 +99,7 @@ TEST(GroupNorm, EqualsTheReferenceWithItsGradients) {
   for (const bool silu : {false, true}) {
     for (const bool train : {false, true}) {
       // [pixels of a side, channels, groups]
-      for (const auto& [side, channels, groups] : std::vector<std::array<int64_t, 3>>{{3, 8, 4}, {2, 6, 1}, {1, 10, 5}, {12, 4, 2}}) {
+      for (const auto& [side, channels, groups] : std::vector<std::array<int64_t, 3>>{{3, 8, 4}, {2, 6, 1}, {1, 10, 5}}) {
         const GroupNormOptions options{groups, 1e-3, silu};
         const auto bind = [options](auto op) { return [=](const Inputs& in) { return op(in[0], in[1], in[2], options); }; };
         const Inputs inputs{(normal({2, side, side, channels}, 1) + 0.5).detach().requires_grad_(true),
@@ -93,6 +107,15 @@ TEST(GroupNorm, EqualsTheReferenceWithItsGradients) {
         expect_image_op(bind(group_norm), bind(group_norm_reference), inputs, "silu " + std::to_string(silu), kRounding);
       }
     }
+  }
+}
+
+/// More pixels than one chunk.
+TEST(GroupNorm, EqualsTheReferenceOnLargeImages) {
+  for (const auto& [type, tolerance] : kRounding) {
+    const auto bind = [](auto op) { return [=](const Inputs& in) { return op(in[0], in[1], in[2], GroupNormOptions{2, 1e-5, true}); }; };
+    const Inputs inputs{normal({2, 17, 19, 8}, 1, type).requires_grad_(true), normal({8}, 2, type), normal({8}, 3, type)};
+    test::expect_same_as_reference(bind(group_norm), bind(group_norm_reference), inputs, tolerance, c10::toString(type));
   }
 }
 
@@ -123,20 +146,23 @@ TEST(PackedGatedActivation, EqualsTheReferenceWithItsGradients) {
 
 TEST(RectangleAttention, EqualsTheReferenceWithItsGradients) {
   // [queries, keys, heads, channels]
-  for (const auto& [queries, keys, heads, channels] : std::vector<std::array<int64_t, 4>>{{6, 6, 2, 4}, {5, 3, 1, 5}, {3, 7, 2, 8}, {4, 1, 3, 2}}) {
+  const std::vector<std::array<int64_t, 4>> cases{{6, 6, 2, 4}, {5, 3, 1, 5}, {3, 7, 2, 8}, {4, 1, 3, 2}};
+  for (const auto& [queries, keys, heads, channels] : cases) {
     const double scale = 0.7;
     const auto bind = [scale](auto op) { return [=](const Inputs& in) { return op(in[0], in[1], in[2], scale); }; };
-    const auto trained = [](std::vector<int64_t> shape, uint64_t seed) { return normal(shape, seed).requires_grad_(true); };
-    const Inputs inputs{trained({2, queries, heads, channels}, 1), trained({2, keys, heads, channels}, 2), trained({2, keys, heads, channels}, 3)};
+    const auto trained = [heads = heads, channels = channels](int64_t rows, uint64_t seed) {
+      return normal({2, rows, heads, channels}, seed).requires_grad_(true);
+    };
+    const Inputs inputs{trained(queries, 1), trained(keys, 2), trained(keys, 3)};
     expect_image_op(bind(rectangle_attention), bind(rectangle_attention_reference), inputs, "keys " + std::to_string(keys),
                     {{at::kDouble, 1e-12}, {at::kFloat, 1e-5}, {at::kBFloat16, 0x1p-5}});
   }
   // More than one tile of the kernels, with an end that fills none.
   for (const auto& [queries, keys] : std::vector<std::array<int64_t, 2>>{{200, 200}, {150, 77}, {64, 129}}) {
     const auto bind = [](auto op) { return [=](const Inputs& in) { return op(in[0], in[1], in[2], 0.2); }; };
-    const auto trained = [](std::vector<int64_t> shape, uint64_t seed) { return normal(shape, seed, at::kFloat).requires_grad_(true); };
+    const auto trained = [](int64_t rows, uint64_t seed) { return normal({2, rows, 2, 40}, seed, at::kFloat).requires_grad_(true); };
     test::expect_same_as_reference(bind(rectangle_attention), bind(rectangle_attention_reference),
-                                   {trained({2, queries, 2, 40}, 1), trained({2, keys, 2, 40}, 2), trained({2, keys, 2, 40}, 3)}, 1e-5, "tiles");
+                                   {trained(queries, 1), trained(keys, 2), trained(keys, 3)}, 1e-5, "tiles");
   }
 }
 
