@@ -11,7 +11,6 @@ import argparse
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler
 from diffusers.training_utils import compute_snr
-from diffusion_files import write_lora_files
 from diffusion_models import DIFFUSION, FAMILIES, load_pipeline, write_models
 from diffusion_samplers import image_of_pipeline, sampler_tensors
 from diffusion_training import gradient_tensors, train_case, write_adapters, write_rows
@@ -64,7 +63,7 @@ def vae_tensors(vae, seed: int) -> dict[str, torch.Tensor]:
     drawn = (posterior.mean + posterior.std * noise - shift) * vae.config.scaling_factor
     tensors = {"image": image, "moments": posterior.parameters, "mean": posterior.mean, "logvar": posterior.logvar, "noise": noise}
     tensors |= {"latents": drawn, "to_decode": latents, "decoded": vae.decode(latents / vae.config.scaling_factor + shift).sample}
-    return {f"vae.{name}": tensor for name, tensor in tensors.items()}
+    return {f"vae.{name}": tensor.clone() for name, tensor in tensors.items()}
 
 
 def schedule_tensors() -> dict[str, torch.Tensor]:
@@ -111,7 +110,6 @@ def write_family(family: str) -> None:
         tensors |= gradient_tensors(family, case)
         tensors |= train_case(family, case)
     save(tensors, folder / "expected.safetensors")
-    write_lora_files(family)
     print_size(folder)
 
 

@@ -13,7 +13,6 @@
 #include "lora/base/result_file.h"
 #include "lora/base/text.h"
 #include "lora/config/command_line.h"
-#include "lora/diffusion/vae.h"
 #include "lora/image/encode_png.h"
 #include "lora/nn/adapters.h"
 #include "lora/nn/device.h"
@@ -23,7 +22,6 @@ namespace lora::app {
 
 namespace {
 
-constexpr double kGuidance = 7.5, kGuidanceOfXl = 5.0;  // diffusers' defaults
 constexpr int64_t kMaxImageSide = 16384;
 
 void require_weights(const GenerateImageRequest& request) {
@@ -38,10 +36,10 @@ void require_weights(const GenerateImageRequest& request) {
   }
 }
 
-/// A side of the image. @param given 0: the model's.
-int64_t side_of(int64_t given, const char* flag, const Json& unet_config, int64_t downscale) {
-  const int64_t side = given > 0 ? given : downscale * JsonReader(unet_config, "unet", ErrorKind::kModel).integer("sample_size", 64);
-  if (given < 0 || side % downscale != 0 || side > kMaxImageSide) {
+/// @param given 0: the model's.
+int64_t side_of(int64_t given, const char* flag, const diffusion::Pipeline& pipeline, int64_t downscale) {
+  const int64_t side = given == 0 ? default_side(pipeline, downscale) : given;
+  if (side < 1 || side % downscale != 0 || side > kMaxImageSide) {
     config_error(flag, "found " + std::to_string(side) + ", expected a multiple of " + std::to_string(downscale) + " up to " +
                            std::to_string(kMaxImageSide));
   }
@@ -56,14 +54,12 @@ ImageOptions image_options(const GenerateImageRequest& request, const diffusion:
   }
   options.sampler = *sampler;
   options.steps = request.steps;
-  const bool is_xl = pipeline.family() == diffusion::PipelineFamily::kStableDiffusionXl;
-  options.guidance = request.guidance.value_or(is_xl ? kGuidanceOfXl : kGuidance);
+  options.guidance = request.guidance.value_or(default_guidance(pipeline.family()));
   if (!std::isfinite(options.guidance) || options.guidance < 0) {
     config_error("--guidance", "found " + std::to_string(options.guidance) + ", expected a finite number of at least 0");
   }
-  const Json unet = pipeline.config(pipeline.network()).json;
-  options.width = side_of(request.width, "--width", unet, downscale);
-  options.height = side_of(request.height, "--height", unet, downscale);
+  options.width = side_of(request.width, "--width", pipeline, downscale);
+  options.height = side_of(request.height, "--height", pipeline, downscale);
   options.seed = request.seed;
   return options;
 }
@@ -77,7 +73,7 @@ void weigh_adapter(nn::Model& model, const std::string& name, double weight, con
     for (const std::unique_ptr<nn::Attachment>& attachment : host->attachments()) {
       if (attachment->adapter == name && dynamic_cast<const nn::LowRank*>(attachment.get()) == nullptr) {
         config_error("--weight", "found " + std::to_string(weight) + " for " + folder +
-                                     ", whose method has no scale, expected 1. Merge it with lora-merge instead");
+                                     ", whose method has no scale, expected 1: it can be merged with lora-merge instead");
       }
     }
   }
@@ -96,9 +92,16 @@ double weight_of(const GenerateImageRequest& request, size_t adapter) {
   return request.weights.empty() ? 1.0 : request.weights[adapter];
 }
 
+void warn_of_cut(const char* flag, int64_t count) {
+  if (count > 0) {
+    log::warn("[" + std::string(flag) + "] is longer than the text encoders see: its last " + std::to_string(count) +
+              " tokens have no effect");
+  }
+}
+
 /// The prompts' states, with those adapters of the text encoders that lie in the adapters' folders. The encoders are then freed.
-EncodedPrompt encode_with_adapters(const GenerateImageRequest& request, const diffusion::Pipeline& pipeline, const ImageOptions& options,
-                                   const at::Device& device) {
+diffusion::EncodedPrompt encode_with_adapters(const GenerateImageRequest& request, const diffusion::Pipeline& pipeline,
+                                              const ImageOptions& options, const at::Device& device) {
   diffusion::TextEncoders encoders(pipeline, at::TensorOptions(at::kFloat).device(device));
   const std::vector<std::string> components = pipeline.text_encoders(), names = adapter_names(request);
   std::vector<std::unique_ptr<peft::Method>> attached;
@@ -119,11 +122,16 @@ EncodedPrompt encode_with_adapters(const GenerateImageRequest& request, const di
     }
     nn::use_adapters(model, used);
   }
-  return encode_prompt(pipeline, encoders, request.prompt, request.negative_prompt, options);
+  const diffusion::ImagePrompt prompt{request.prompt, request.negative_prompt, options.height, options.width};
+  const diffusion::EncodedPrompt encoded = diffusion::encode_prompt(pipeline, encoders, prompt);
+  warn_of_cut("--prompt", encoded.num_cut);
+  warn_of_cut("--negative-prompt", encoded.num_cut_negative);
+  return encoded;
 }
 
-at::Tensor sample_with_adapters(const GenerateImageRequest& request, const diffusion::Pipeline& pipeline, const EncodedPrompt& prompt,
-                                const ImageOptions& options, int64_t downscale, const at::Device& device) {
+at::Tensor sample_with_adapters(const GenerateImageRequest& request, const diffusion::Pipeline& pipeline,
+                                const diffusion::EncodedPrompt& prompt, const ImageOptions& options, int64_t downscale,
+                                const at::Device& device) {
   InferenceRequest named = request.inference;
   const std::vector<std::string> names = adapter_names(request);
   for (size_t a = 0; a < names.size(); ++a) {
@@ -147,12 +155,9 @@ int generate_image_command(const GenerateImageRequest& request) {
   const ResultFile output(request.output, inputs);
   const at::Device device = nn::open_device(model.device);
   const diffusion::Pipeline pipeline(pipeline_options(model));
-  const diffusion::ComponentConfig vae_config = pipeline.config(diffusion::kVae);
-  const std::unique_ptr<io::Checkpoint> vae_weights = pipeline.weights(diffusion::kVae);
-  const diffusion::Vae vae(vae_config.json, vae_config.where, *vae_weights, at::TensorOptions(at::kFloat).device(device),
-                           diffusion::VaeParts::kDecoder);
+  const diffusion::Vae vae = open_decoder(pipeline, device);
   const ImageOptions options = image_options(request, pipeline, vae.downscale());
-  const EncodedPrompt prompt = encode_with_adapters(request, pipeline, options, device);
+  const diffusion::EncodedPrompt prompt = encode_with_adapters(request, pipeline, options, device);
   const at::Tensor latents = sample_with_adapters(request, pipeline, prompt, options, vae.downscale(), device);
   output.write(image::encode_png(to_bytes(vae.decode(latents)[0])));
   log::info("wrote " + output.name() + ": " + std::to_string(options.width) + " x " + std::to_string(options.height) + " pixels, " +

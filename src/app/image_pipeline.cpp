@@ -22,37 +22,24 @@ Tensor noise_of(const std::vector<int64_t>& shape, uint64_t key, const at::Devic
   return noise.to(device);
 }
 
-nn::ImageCondition encode_one(const diffusion::CaptionTokenizers& tokenizers, const diffusion::TextEncoders& encoders,
-                              const std::string& text, const char* flag) {
-  const diffusion::CaptionIds ids = tokenizers.encode(text);
-  if (ids.num_cut > 0) {
-    log::warn(std::string("[") + flag + "] is longer than the text encoders see: the last " + std::to_string(ids.num_cut) +
-              " tokens have no effect");
-  }
-  return encoders.encode({ids});
-}
-
 }  // namespace
 
-EncodedPrompt encode_prompt(const diffusion::Pipeline& pipeline, const diffusion::TextEncoders& encoders, const std::string& prompt,
-                            const std::optional<std::string>& negative_prompt, const ImageOptions& options) {
-  const diffusion::CaptionTokenizers tokenizers(pipeline);
-  EncodedPrompt encoded{encode_one(tokenizers, encoders, prompt, "--prompt"), {}};
-  if (!negative_prompt && pipeline.forces_zeros_for_empty_prompt()) {
-    encoded.negative.states_NSD = at::zeros_like(encoded.positive.states_NSD);
-    encoded.negative.pooled_NP = at::zeros_like(encoded.positive.pooled_NP);
-  } else {
-    encoded.negative = encode_one(tokenizers, encoders, negative_prompt.value_or(""), "--negative-prompt");
-  }
-  if (encoded.positive.pooled_NP.defined()) {
-    const auto height = static_cast<float>(options.height), width = static_cast<float>(options.width);
-    const Tensor ids_N6 = at::tensor({height, width, 0.0F, 0.0F, height, width}).unsqueeze(0).to(encoded.positive.states_NSD.device());
-    encoded.positive.time_ids_N6 = encoded.negative.time_ids_N6 = ids_N6;
-  }
-  return encoded;
+double default_guidance(diffusion::PipelineFamily family) {
+  return family == diffusion::PipelineFamily::kStableDiffusionXl ? 5.0 : 7.5;
 }
 
-Tensor sample_image(const nn::Denoiser& network, const diffusion::Pipeline& pipeline, const EncodedPrompt& prompt,
+int64_t default_side(const diffusion::Pipeline& pipeline, int64_t downscale) {
+  const diffusion::ComponentConfig config = pipeline.config(pipeline.network());
+  return downscale * config.reader().integer("sample_size", 64);
+}
+
+diffusion::Vae open_decoder(const diffusion::Pipeline& pipeline, const at::Device& device) {
+  const diffusion::ComponentConfig config = pipeline.config(diffusion::kVae);
+  const std::unique_ptr<io::Checkpoint> weights = pipeline.weights(diffusion::kVae);
+  return {config.json, config.where, *weights, at::TensorOptions(at::kFloat).device(device), diffusion::VaeParts::kDecoder};
+}
+
+Tensor sample_image(const nn::Denoiser& network, const diffusion::Pipeline& pipeline, const diffusion::EncodedPrompt& prompt,
                     const ImageOptions& options, int64_t downscale, const at::Device& device) {
   const diffusion::ComponentConfig config = pipeline.config(diffusion::kScheduler);
   const diffusion::NoiseSchedule schedule(config.reader());
@@ -66,7 +53,7 @@ Tensor sample_image(const nn::Denoiser& network, const diffusion::Pipeline& pipe
     throw_if_interrupted();
     log::progress("step " + std::to_string(step + 1) + " of " + std::to_string(sampler->num_steps()));
   };
-  const diffusion::Guidance guidance{prompt.positive, prompt.negative, options.guidance};
+  const diffusion::Guidance guidance{prompt.condition, prompt.negative, options.guidance};
   return diffusion::sample_latents(network, *sampler, guidance, noise_of(shape, mix64(options.seed, kStartNoise), device), calls);
 }
 

@@ -2,12 +2,11 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <optional>
-#include <string>
 
 #include "lora/diffusion/pipeline.h"
+#include "lora/diffusion/prompts.h"
 #include "lora/diffusion/sampler.h"
-#include "lora/diffusion/text_encoders.h"
+#include "lora/diffusion/vae.h"
 #include "lora/image/image.h"
 
 namespace lora::app {
@@ -21,21 +20,19 @@ struct ImageOptions {
   uint64_t seed = 42;
 };
 
-/// The texts of an image as the network takes them.
-struct EncodedPrompt {
-  nn::ImageCondition positive;
-  nn::ImageCondition negative;
-};
+/// diffusers' default.
+double default_guidance(diffusion::PipelineFamily family);
 
-/// Encodes the prompts, and with them the image's size for Stable Diffusion XL. Without a negative prompt that is the empty one, or zeros
-/// where the pipeline says so. Warns of a prompt that is longer than the encoders see.
-EncodedPrompt encode_prompt(const diffusion::Pipeline& pipeline, const diffusion::TextEncoders& encoders, const std::string& prompt,
-                            const std::optional<std::string>& negative_prompt, const ImageOptions& options);
+/// A side of the images that the pipeline's network was made for, in pixels.
+int64_t default_side(const diffusion::Pipeline& pipeline, int64_t downscale);
+
+/// The autoencoder's half that makes images of latents, in float32.
+diffusion::Vae open_decoder(const diffusion::Pipeline& pipeline, const at::Device& device);
 
 /// The latents [1, C, H, W] of one image, from noise that is a function of the seed, which the CPU draws for every device.
 /// @param downscale pixels of a latent's side.
 /// Throws Interrupted where the process is asked to stop.
-at::Tensor sample_image(const nn::Denoiser& network, const diffusion::Pipeline& pipeline, const EncodedPrompt& prompt,
+at::Tensor sample_image(const nn::Denoiser& network, const diffusion::Pipeline& pipeline, const diffusion::EncodedPrompt& prompt,
                         const ImageOptions& options, int64_t downscale, const at::Device& device);
 
 /// Values from -1 to 1 as bytes, rounded half to even; what lies outside is cut off. @param image_3HW float32 on any device.

@@ -18,6 +18,7 @@
 #include "app/classifier.h"
 #include "app/inference.h"
 #include "app/model_path.h"
+#include "app/pipeline_encoders.h"
 #include "app/prompt_text.h"
 #include "app/run_batches.h"
 #include "lora/base/error.h"
@@ -115,6 +116,17 @@ LabelledRows labelled(const RunConfig& config, RunRows& rows, const std::optiona
   return {rows.train, rows.eval ? &*rows.eval : nullptr, config.training.objective, known};
 }
 
+/// The encoders that rows of images need; null: there are no such rows.
+std::unique_ptr<PipelineEncoders> encoders_for_rows(const RunConfig& config) {
+  constexpr const char* kFolder = "encoded_images";
+  const auto are_images = [](const data::SourceOptions& source) { return source.format == data::RowFormat::kImages; };
+  if (!has_source(config.data, are_images)) {
+    return nullptr;
+  }
+  return std::make_unique<PipelineEncoders>(config.model,
+                                            config.data.cache_dir.empty() ? config.output_dir / kFolder : config.data.cache_dir);
+}
+
 /// Reads the rows and settles the prompts by what they hold. Labels get their meaning, as far as the base is not needed for it, before a
 /// fraction of the training documents is held out.
 std::unique_ptr<RunRows> load_run_rows(const RunConfig& config, const tokenizer::Tokenizer* tokenizer, RunPrompts& prompts,
@@ -123,9 +135,12 @@ std::unique_ptr<RunRows> load_run_rows(const RunConfig& config, const tokenizer:
   data::LoadContext context{tokenizer, vocab_size};
   context.chat_template = prompts.chat_template.get();
   context.instruction_template = prompts.instruction_template();
+  const std::unique_ptr<PipelineEncoders> encoders = encoders_for_rows(config);
+  context.images = encoders != nullptr ? &encoders->functions() : nullptr;
   auto rows = std::make_unique<RunRows>();
   rows->train = data::load_dataset("data.train", config.data.train, config.data, context);
   if (!config.data.eval.empty()) {
+    context.one_form = true;
     rows->eval = data::load_dataset("data.eval", config.data.eval, config.data, context);
   }
   prompts.settle(config.data, rows->train.report.message_pairs + (rows->eval ? rows->eval->report.message_pairs : 0));

@@ -5,6 +5,7 @@
 
 #include "app/backend.h"
 #include "app/run_batches.h"
+#include "app/sample_hook.h"
 #include "app/summary.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/log.h"
@@ -91,6 +92,9 @@ struct Watchers {
     if (pause_after) {
       pause.emplace(*pause_after);
     }
+    if (config.training.denoising.sample && is_first) {
+      samples.emplace(config, *parts.base.model);
+    }
     if (config.training.profile && is_first) {
       profile.emplace(config.output_dir / "profile", *config.training.profile, parts.base.model->device().is_cuda(), low_rank(config));
       warn_of_late_profile(*config.training.profile, total_steps);
@@ -115,6 +119,9 @@ struct Watchers {
     if (parts.objective->has_evaluation()) {
       all.push_back(&evaluation);
     }
+    if (samples) {
+      all.push_back(&*samples);
+    }
     if (is_first) {
       all.push_back(&saving);
     }
@@ -130,6 +137,7 @@ struct Watchers {
   train::ProgressHook progress;
   train::LoggingHook logging;
   train::EvaluationHook evaluation;
+  std::optional<SampleHook> samples;
   train::CheckpointHook saving;
   std::optional<train::PauseHook> pause;
 };

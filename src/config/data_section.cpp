@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "config/image_keys.h"
 #include "config/sections.h"
 #include "config/table.h"
 #include "lora/base/text.h"
@@ -38,7 +39,8 @@ const Table<SourceOptions>& source_table() {
     table
         .value(
             "path", [](auto& o) -> auto& { return o.path; }, text(),
-            "File (" + data::file_endings(" or ") + ", each also compressed as .gz), a glob pattern, or - for standard input.")
+            "File (" + data::file_endings(" or ") +
+                ", each also compressed as .gz), a glob pattern, or - for standard input; of images also a folder.")
         .required()
         .example("data/rows.jsonl")
         .choice("format", [](auto& o) -> auto& { return o.format; }, data::kRowFormats, "Format of the rows.", {"preference"})
@@ -58,7 +60,12 @@ const Table<SourceOptions>& source_table() {
         .choice(
             "documents", [](auto& o) -> auto& { return o.documents; }, data::kTextDocuments,
             "Unit of a .txt file that is one document: a line, a paragraph (up to a blank line) or the whole file.")
-        .example("paragraph");
+        .example("paragraph")
+        .value(
+            "prior", [](auto& o) -> auto& { return o.prior; }, boolean(),
+            "Images that show the class of the subject in general (prior preservation), as \"prior\" says of one row (default: false).")
+        .only_where_given()
+        .example(true);
     return table;
   }();
   return kTable;
@@ -98,6 +105,10 @@ Field<DataOptions> sources_field(const std::string& key, Access access, size_t m
       source_table().read(value[i], source, at.item(i));
       if (at.item(i).sound({"format", "columns"})) {
         check_columns(source, at.item(i));
+      }
+      if (source.prior && source.format != RowFormat::kImages && at.item(i).sound({"format", "prior"})) {
+        at.item(i).key("prior").add("found true with the format " + std::string(data::kRowFormats.name(source.format)) +
+                                    ", expected it only with images");
       }
       access(options).push_back(std::move(source));
     }
@@ -171,7 +182,8 @@ void add_order_and_cache(Table<DataOptions>& table) {
           "Shuffle the documents anew in each epoch; false without packing: keep the order of the file.")
       .value(
           "cache_dir", [](auto& o) -> auto& { return o.cache_dir; }, nullable(text()),
-          "Folder for tokenised data, which later runs with the same content reuse; null: no cache.")
+          "Folder for tokenised data, which later runs with the same content reuse; null: no cache. Images are always cached; null: in "
+          "output_dir.")
       .example("cache");
 }
 
@@ -182,6 +194,7 @@ const Table<DataOptions>& data_table() {
     add_lengths(table);
     add_text_options(table);
     add_order_and_cache(table);
+    add_image_keys(table);
     return table;
   }();
   return kTable;
@@ -266,6 +279,7 @@ Section<DataOptions> read_data(const Json& section, const ConfigPlace& at, const
   find_template(result.options, at, context);
   check_together(result.options, at);
   check_used(result.options, at);
+  check_images(section, result.options, at);
   result.resolved = data_table().resolved(result.options, section);
   return result;
 }

@@ -1,5 +1,7 @@
 #include "config/denoising_keys.h"
 
+#include "config/sample_field.h"
+
 namespace lora::config {
 
 namespace {
@@ -67,6 +69,7 @@ void add_denoising(Table<TrainOptions>& table) {
   add_loss_keys(table);
   add_noise_keys(table);
   add_timestep_keys(table);
+  table.custom(sample_field()).only_where_given();
 }
 
 void check_denoising(const TrainOptions& options, const ConfigPlace& at) {

@@ -148,6 +148,7 @@ std::vector<Choice> other_choices() {
         {"training.min_timestep", only({none.min_timestep}), "no such key", of_images},
         {"training.max_timestep", only({nullptr}), "no such key", of_images},
         {"training.eval_timesteps", only({none.eval_timesteps}), "no such key", of_images},
+        {"training.sample", only({nullptr}), "no such key", of_images},
         {"model.prediction_type", only({nullptr}), "no such key", of_pipelines},
         {"model.variant", only({nullptr}), "no such key", of_pipelines},
         {"model.vae", only({nullptr}), "no such key", of_pipelines}}},

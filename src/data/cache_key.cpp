@@ -12,7 +12,7 @@ constexpr int kVersion = 9;
 
 // The structs are unpacked by name, so that a new field does not compile until its author has decided whether it is part of the key.
 Json source_json(const SourceOptions& source) {
-  const auto& [path, format, columns, weight, limit, documents] = source;
+  const auto& [path, format, columns, weight, limit, documents, prior] = source;
   return {{"format", kRowFormats.name(format)},
           {"columns", columns},
           {"limit", limit ? Json(*limit) : Json(nullptr)},
@@ -21,7 +21,7 @@ Json source_json(const SourceOptions& source) {
 
 Json options_json(const DataOptions& options) {
   const auto& [train, eval, eval_fraction, max_length, overlength, packing, tokens_per_batch, train_on, chat_template, append_eos,
-               parse_special_tokens, shuffle, cache_dir] = options;
+               parse_special_tokens, shuffle, cache_dir, images] = options;
   return {{"max_length", max_length},
           {"overlength", kOverlengths.name(overlength)},
           {"train_on", kTrainOn.name(train_on)},
@@ -44,7 +44,7 @@ Json tokenizer_json(const tokenizer::Tokenizer* tokenizer) {
 
 std::string cache_key(const std::vector<SourceOptions>& sources, const std::vector<PlannedFile>& files,
                       const std::vector<std::string>& hashes, const DataOptions& options, const LoadContext& context) {
-  const auto& [tokenizer, vocab_size, keep_unsupervised, num_threads, chat_template, instruction_template] = context;
+  const auto& [tokenizer, vocab_size, keep_unsupervised, num_threads, chat_template, instruction_template, images, one_form] = context;
   Json key{{"version", kVersion}, {"options", options_json(options)}, {"vocab_size", context.num_ids()}, {"all", keep_unsupervised}};
   bool needs_tokenizer = false;
   for (const SourceOptions& source : sources) {

@@ -8,6 +8,7 @@
 #include "data/dataset_cache.h"
 #include "data/image_batches.h"
 #include "data/image_tensors.h"
+#include "data/load_images.h"
 #include "data/row_set.h"
 #include "lora/base/counted.h"
 #include "lora/base/error.h"
@@ -170,6 +171,9 @@ int64_t Dataset::num_supervised() const {
 
 Dataset load_dataset(const std::string& name, const std::vector<SourceOptions>& sources, const DataOptions& options,
                      const LoadContext& context) {
+  if (has_image_files(sources)) {
+    return load_images(name, sources, options, context);
+  }
   if (options.max_length < 2) {
     config_error("data.max_length",
                  "found " + std::to_string(options.max_length) + ", expected at least 2, as each token is predicted from an earlier one");

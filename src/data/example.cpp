@@ -33,7 +33,7 @@ const TokenDocument* token_document(const Example& example, size_t document) {
 }  // namespace
 
 std::string Origin::text() const {
-  return (file ? *file : "") + ":" + std::to_string(line);
+  return (file ? *file : "") + (line > 0 ? ":" + std::to_string(line) : "");
 }
 
 TokenDocument::TokenDocument(std::vector<int32_t> all_ids, const std::vector<int32_t>& labels)

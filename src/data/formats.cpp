@@ -54,6 +54,7 @@ const std::vector<Format>& formats() {
   static const Names kPairColumns{"tools", "functions", "chat_template_kwargs", "system", "weight"};
   static const Names kLabelledColumns{"text", "text_pair", "input_ids", "token_type_ids", "attention_mask", "position_ids"};
   static const Names kMedia{"image", "images", "video", "videos", "audio", "audios", "pixel_values", "inputs_embeds"};
+  static const Names kMasks{"mask_file_name", "mask", "conditioning_image"};
   static const Names kMediaOfInstructions{"images", "videos", "audios"};
   static const std::vector<Format> kFormats{
       {RowFormat::kMessages, {"messages"}, kChatColumns, kMedia, encode_messages},
@@ -63,6 +64,7 @@ const std::vector<Format>& formats() {
       {RowFormat::kClassification, {"label"}, kLabelledColumns, {}, encode_classification},
       {RowFormat::kTokens, {"input_ids"}, kTokenColumns, kMedia, encode_tokens},
       {RowFormat::kDiffusionTensors, {"file_name"}, {"text", "prior"}, {}, encode_diffusion_tensors},
+      {RowFormat::kImages, {"file_name"}, {"text", "weight", "prior"}, kMasks, nullptr},
       {RowFormat::kText, {"text"}, {}, {}, encode_text},
   };
   return kFormats;
@@ -84,7 +86,9 @@ std::vector<std::string> unused_columns(const Fields& fields, const Format& form
     if (fields.has(name) && !fields.is_empty(name)) {
       fields.fail(name, "rows of the format " + std::string(kRowFormats.name(format.format)) + " cannot have this column: found " +
                             shown(fields.value(name)) +
-                            ", which other tools use. Write such rows as messages, or remove the column.");
+                            ", which other tools use. " +
+                            (format.format == RowFormat::kImages ? "Remove the column."
+                                                                 : "Write such rows as messages, or remove the column."));
     }
   }
   // The columns for messages do not apply to a prompt and a completion that are texts.

@@ -66,7 +66,7 @@ struct Format {
   std::vector<std::string> required;  ///< fields
   std::vector<std::string> optional;  ///< fields
   std::vector<std::string> refused;   ///< fields that other tools use and we do not support
-  /// Thread-safe.
+  /// Thread-safe. Null for rows of images, which load_images reads.
   EncodedContent (*encode)(const Fields& fields, const FormatContext& context);
 };
 

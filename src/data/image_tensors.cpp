@@ -10,7 +10,6 @@
 #include "lora/base/file.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/text.h"
-#include "lora/io/dtype_name.h"
 #include "lora/io/tensor_facts.h"
 #include "lora/io/tensors.h"
 
@@ -70,9 +69,12 @@ class TensorFile {
 
   void require_plain(const std::string& name, const at::Tensor& found) const {
     if (!io::is_plain_float(found.scalar_type())) {
-      fail(name, "has another dtype: found " + io::dtype_name(found.scalar_type()) + ", expected float32, float16, bfloat16 or float64");
+      fail(name, "has another dtype: found " + stored_dtype(name) + ", expected F32, F16, BF16 or F64");
     }
   }
+
+  /// As the file names it.
+  std::string stored_dtype(const std::string& name) const { return file_.entry(name).dtype_name; }
 
   [[noreturn]] void fail(const std::string& name, const std::string& what) const {
     data_error(path_.string(), "the tensor " + name + " " + what);
@@ -122,7 +124,7 @@ std::optional<int64_t> timestep_of(const TensorFile& file) {
   }
   const at::Tensor found = file.tensor(kTimestep);
   if (found.numel() != 1 || !at::isIntegralType(found.scalar_type(), /*includeBool=*/false) || found.item<int64_t>() < 0) {
-    file.fail(kTimestep, "is no timestep: found " + io::dtype_name(found.scalar_type()) + " " + io::shape_text(found.sizes()) +
+    file.fail(kTimestep, "is no timestep: found " + file.stored_dtype(kTimestep) + " " + io::shape_text(found.sizes()) +
                              ", expected one integer from 0 on");
   }
   return found.item<int64_t>();

@@ -18,23 +18,29 @@ constexpr EnumTable<PipelineFamily, 4> kPipelineClasses{{{{PipelineFamily::kStab
                                                           {PipelineFamily::kStableDiffusion3, "StableDiffusion3Pipeline"},
                                                           {PipelineFamily::kFlux, "FluxPipeline"}}}};
 
+constexpr const char* kIndexName = "model_index.json";
+
+PipelineFamily named_family(const JsonReader& index) {
+  const std::string name = index.string("_class_name");
+  const auto family = kPipelineClasses.find(name);
+  if (!family) {
+    model_error(index.where() + ": _class_name",
+                "unknown pipeline: found '" + printable(name) + "', expected one of " + join(kPipelineClasses.names()));
+  }
+  return *family;
+}
+
 class PipelineFolder : public PipelineLayout {
  public:
   explicit PipelineFolder(const PipelineOptions& options)
-      : folder_(options.path), variant_(options.variant), index_file_((folder_ / "model_index.json").string()) {
+      : folder_(options.path), variant_(options.variant), index_file_((folder_ / kIndexName).string()) {
     if (!is_file(index_file_)) {
       model_error(folder_.string(),
                   "has no model_index.json, expected the folder of a pipeline in diffusers' layout or a .safetensors file");
     }
     index_ = read_json(index_file_, ErrorKind::kModel);
     const JsonReader reader(index_, index_file_, ErrorKind::kModel);
-    const std::string name = reader.string("_class_name");
-    const auto family = kPipelineClasses.find(name);
-    if (!family) {
-      model_error(index_file_ + ": _class_name",
-                  "unknown pipeline: found '" + printable(name) + "', expected one of " + join(kPipelineClasses.names()));
-    }
-    family_ = *family;
+    family_ = named_family(reader);
     forces_zeros_ = reader.boolean("force_zeros_for_empty_prompt", family_ == PipelineFamily::kStableDiffusionXl);
   }
 
@@ -75,6 +81,11 @@ class PipelineFolder : public PipelineLayout {
 };
 
 }  // namespace
+
+PipelineFamily family_of_folder(const fs::path& folder) {
+  const Json index = read_json(folder / kIndexName, ErrorKind::kModel);
+  return named_family(JsonReader(index, (folder / kIndexName).string(), ErrorKind::kModel));
+}
 
 std::unique_ptr<PipelineLayout> open_pipeline_folder(const PipelineOptions& options) {
   return std::make_unique<PipelineFolder>(options);

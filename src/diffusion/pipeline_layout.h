@@ -24,6 +24,9 @@ class PipelineLayout {
   virtual bool forces_zeros_for_empty_prompt() const = 0;
 };
 
+/// The family that model_index.json of a folder names. Throws model Error for an unknown one, which lists the known ones.
+PipelineFamily family_of_folder(const std::filesystem::path& folder);
+
 std::unique_ptr<PipelineLayout> open_pipeline_folder(const PipelineOptions& options);
 std::unique_ptr<PipelineLayout> open_single_file(const PipelineOptions& options);
 

@@ -102,8 +102,8 @@ class SingleFile : public PipelineLayout {
         stored_(std::make_shared<io::SafetensorsCheckpoint>(
             file_.has_parent_path() ? file_.parent_path() : fs::path("."), io::WeightFileNames{file_.filename().string(), ""})),
         model_(recognise(*stored_)) {
-    if (!config_folder_.empty() && !is_folder(config_folder_)) {
-      model_error(config_folder_.string(), "there is no such folder, expected one in diffusers' layout (model.config)");
+    if (!config_folder_.empty()) {
+      check_config_folder();
     }
   }
 
@@ -125,6 +125,16 @@ class SingleFile : public PipelineLayout {
   }
 
  private:
+  /// It may hold only the tokenizers. If it is a whole pipeline, its configs are used too and must be the family's.
+  void check_config_folder() const {
+    if (!is_folder(config_folder_)) {
+      model_error(config_folder_.string(), "there is no such folder, expected one in diffusers' layout (model.tokenizer)");
+    }
+    if (is_file(config_folder_ / "model_index.json") && family_of_folder(config_folder_) != family()) {
+      model_error(config_folder_.string(),
+                  "is a pipeline of another family than " + file_.string() + ", expected one of the same (model.tokenizer)");
+    }
+  }
   const Part* part_of(const std::string& component) const {
     const auto found = std::find_if(kParts.begin(), kParts.end(), [&](const Part& part) {
       return part.model == model_ && component == part.component;
@@ -208,11 +218,11 @@ std::unique_ptr<io::Checkpoint> SingleFile::weights(const std::string& component
 fs::path SingleFile::tokenizer_folder(const std::string& component) const {
   if (config_folder_.empty()) {
     model_error(file_.string(), "a single file has no tokenizer, expected a folder with " + component +
-                                    "/ (vocab.json, merges.txt and their configs). Set model.config to the folder of a pipeline of "
+                                    "/ (vocab.json, merges.txt and their configs). Set model.tokenizer to the folder of a pipeline of "
                                     "this family in diffusers' layout.");
   }
   if (!has_tokenizer(component)) {
-    model_error((config_folder_ / component).string(), "is missing, expected the folder of a tokenizer (model.config)");
+    model_error((config_folder_ / component).string(), "is missing, expected the folder of a tokenizer (model.tokenizer)");
   }
   return config_folder_ / component;
 }

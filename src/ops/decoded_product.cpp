@@ -35,6 +35,12 @@ int64_t padded(int64_t count) {
   return (count + kTile - 1) / kTile * kTile;
 }
 
+/// At most kDepth of `count` terms, a multiple of `unit` and of kTile: about equal parts. kDepth is a multiple of the unit.
+int64_t depth_of(int64_t count, int64_t unit) {
+  const int64_t step = std::max(unit, kTile), parts = (count + kDepth - 1) / kDepth, share = (count + parts - 1) / parts;
+  return kDepth % step == 0 ? (share + step - 1) / step * step : kDepth;
+}
+
 /// Memory of a thread, which it keeps for the next product: the activations of all blocks, or what one block needs.
 enum class Use { kActivations, kBlock };
 template <Use use, typename Item>
@@ -82,8 +88,9 @@ void forward_part(const io::PackedMatrix& matrix, const Activations& x, const BF
   for_each_block(outputs, kWidthUnit, [&](int64_t begin, int64_t rows) {
     auto* const sums = thread_memory<Use::kBlock, float>(kWidth * (tokens + kLeftStride / 2));
     auto* const left = reinterpret_cast<BFloat16*>(sums + kWidth * tokens);
-    for (int64_t i = 0; i < inputs; i += kDepth) {
-      const int64_t depth = std::min(kDepth, inputs - i);
+    const int64_t step = depth_of(inputs, matrix.column_step());
+    for (int64_t i = 0; i < inputs; i += step) {
+      const int64_t depth = std::min(step, inputs - i);
       matrix.decode({begin, begin + rows, i, i + depth}, at::kBFloat16, left, kLeftStride);
       for (int64_t t = 0; t < tokens; t += kTile) {
         block_product(rows, kTile, depth, left, kLeftStride, right + t * inputs + i * kTile, sums + t * rows, i > 0);
@@ -96,32 +103,32 @@ void forward_part(const io::PackedMatrix& matrix, const Activations& x, const BF
   });
 }
 
-/// Rows of dy as left matrices of kDepth columns each, with zeros to whole tiles.
-void pack_gradients(const Activations& dy, BFloat16* left) {
+/// Rows of dy as left matrices of `step` columns each, with zeros to whole tiles.
+void pack_gradients(const Activations& dy, int64_t step, BFloat16* left) {
   const int64_t tokens = padded(dy.count);
   parallel_for(0, tokens, kTile, [&](int64_t first, int64_t last) {
     for (int64_t t = first; t < last; ++t) {
-      for (int64_t o = 0; o < dy.dim; o += kDepth) {
-        BFloat16* const to = left + (o / kDepth * tokens + t) * kLeftStride;
-        const int64_t count = t < dy.count ? std::min(kDepth, dy.dim - o) : 0;
+      for (int64_t o = 0; o < dy.dim; o += step) {
+        BFloat16* const to = left + (o / step * tokens + t) * kLeftStride;
+        const int64_t count = t < dy.count ? std::min(step, dy.dim - o) : 0;
         std::copy_n(dy.data + t * dy.stride + o, count, to);
-        std::fill(to + count, to + kDepth, BFloat16{});
+        std::fill(to + count, to + step, BFloat16{});
       }
     }
   });
 }
 
 void backward_part(const io::PackedMatrix& matrix, const Activations& dy, BFloat16* dx, int64_t dx_stride, bool add) {
-  const int64_t outputs = dy.dim, tokens = padded(dy.count), left_size = tokens * kLeftStride;
-  auto* const left = thread_memory<Use::kActivations, BFloat16>((outputs + kDepth - 1) / kDepth * left_size);
-  pack_gradients(dy, left);
+  const int64_t outputs = dy.dim, step = depth_of(outputs, 1), tokens = padded(dy.count), left_size = tokens * kLeftStride;
+  auto* const left = thread_memory<Use::kActivations, BFloat16>((outputs + step - 1) / step * left_size);
+  pack_gradients(dy, step, left);
   for_each_block(matrix.in_features(), std::max(kWidthUnit, matrix.column_step()), [&](int64_t begin, int64_t columns) {
     auto* const sums = thread_memory<Use::kBlock, float>(kWidth * (tokens + (kDepth + kTile) / 2));
     auto* const right = reinterpret_cast<BFloat16*>(sums + kWidth * tokens);
     BFloat16* const decoded = right + kWidth * kDepth;
     const auto width_of = [columns](int64_t column) { return std::min(kTile, columns - column); };
-    for (int64_t o = 0; o < outputs; o += kDepth) {
-      const int64_t depth = std::min(kDepth, outputs - o);
+    for (int64_t o = 0; o < outputs; o += step) {
+      const int64_t depth = std::min(step, outputs - o);
       for (int64_t r = 0; r < depth; r += kTile) {
         const int64_t rows = std::min(kTile, depth - r);
         matrix.decode({o + r, o + r + rows, begin, begin + columns}, at::kBFloat16, decoded, columns);
@@ -130,7 +137,7 @@ void backward_part(const io::PackedMatrix& matrix, const Activations& dy, BFloat
         }
       }
       for (int64_t i = 0; i < columns; i += kTile) {
-        block_product(tokens, width_of(i), padded(depth), left + o / kDepth * left_size, kLeftStride, right + i * kDepth, sums + i * tokens,
+        block_product(tokens, width_of(i), padded(depth), left + o / step * left_size, kLeftStride, right + i * kDepth, sums + i * tokens,
                       o > 0);
       }
     }

@@ -167,12 +167,19 @@ void Blockwise4::decode(const io::Tile& tile, at::ScalarType dtype, void* out, i
   // Rows that follow one another, in W and in `out`, are decoded as one.
   const bool whole = tile.columns() == parts_.columns && stride == parts_.columns;
   const int64_t rows_at_once = whole ? std::max<int64_t>(1, tile.rows()) : 1;
+  const auto* const absmax = static_cast<const char*>(parts_.absmax.const_data_ptr());
+  const auto absmax_size = static_cast<int64_t>(parts_.absmax.element_size());
   std::vector<float> buffer;
   with_elements(value_dtype(), dtype, [&]<typename V, typename S>() {
     for (int64_t row = tile.row_begin; row < tile.row_end; row += rows_at_once) {
       const int64_t last_row = row + rows_at_once - 1;
       const int64_t begin = row * parts_.columns + tile.column_begin, end = last_row * parts_.columns + tile.column_end;
       const int64_t first = begin / parts_.block_size, last = blocks_of(end, parts_.block_size);
+      if (!whole && row + cpu::kRowsAhead < parts_.rows) {
+        const int64_t ahead = cpu::kRowsAhead * parts_.columns;
+        cpu::fetch(all.codes + (begin + ahead) / 2, tile.columns() / 2);
+        cpu::fetch(absmax + (begin + ahead) / parts_.block_size * absmax_size, (last - first) * absmax_size);
+      }
       decode_elements<V, S>(all, begin, end, scales(first, last, buffer), static_cast<S*>(out) + (row - tile.row_begin) * stride);
     }
   });

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "lora/base/error.h"
@@ -28,10 +29,12 @@ Int8Rows::Int8Rows(Tensor codes, Tensor scales, at::ScalarType value_dtype, cons
 void Int8Rows::decode(const io::Tile& tile, at::ScalarType dtype, void* out, int64_t stride) const {
   const auto* codes = codes_.const_data_ptr<int8_t>();
   const auto* scales = scales_.const_data_ptr<float>();
+  const cpu::Simd simd = cpu::best_simd();
   with_elements(value_dtype_, dtype, [&]<typename V, typename S>() {
     for (int64_t row = tile.row_begin; row < tile.row_end; ++row) {
-      cpu::decode_int8<V, S>(codes + row * in_features() + tile.column_begin, tile.columns(), scales[row],
-                             static_cast<S*>(out) + (row - tile.row_begin) * stride);
+      const int8_t* const from = codes + row * in_features() + tile.column_begin;
+      cpu::fetch(from + std::min(cpu::kRowsAhead, out_features() - 1 - row) * in_features(), tile.columns());
+      cpu::decode_int8<V, S>(from, tile.columns(), scales[row], static_cast<S*>(out) + (row - tile.row_begin) * stride, simd);
     }
   });
 }

@@ -66,7 +66,7 @@ constexpr const char* kTwoRows = R"({"file_name": "a.safetensors"}
 
 TEST(ImageRows, BecomeOneBatch) {
   ImageRows setup;
-  Tensors all = with(with(image(), "noise", at::full({2, 4, 6}, 3)), "timestep", at::tensor({7}, at::kLong));
+  Tensors all = with(with(image(), "noise", at::full({2, 4, 6}, 3.0)), "timestep", at::tensor({7}, at::kLong));
   all = with(with(all, "pooled", at::ones({4})), "time_ids", at::arange(6, at::kFloat));
   setup.write("a.safetensors", all);
   for (auto& [name, tensor] : all) {
@@ -99,7 +99,7 @@ TEST(ImageRows, BecomeOneBatch) {
 TEST(ImageRows, MayBePosteriors) {
   ImageRows setup;
   for (const char* name : {"a.safetensors", "b.safetensors"}) {
-    setup.write(name, with(with(without(image(), "latents"), "mean", at::ones({2, 4, 6})), "log_variance", at::full({2, 4, 6}, -2)));
+    setup.write(name, with(with(without(image(), "latents"), "mean", at::ones({2, 4, 6})), "log_variance", at::full({2, 4, 6}, -2.0)));
   }
   const nn::Batch batch = make_batch(setup.load(kTwoRows), {0, 1});
   EXPECT_TRUE(at::equal(batch.images().log_variance_NCHW, at::full({2, 2, 4, 6}, -2.F)));
@@ -114,9 +114,9 @@ TEST(ImageRows, FaultsNameTheFile) {
   setup.expect_fault(without(good, "encoder_hidden_states"), {"bad.safetensors]", "encoder_hidden_states is missing", "latents"});
   setup.expect_fault(with(good, "latents", at::ones({4, 6})), {"latents has another shape: found [4, 6], expected [channels, height"});
   setup.expect_fault(with(good, "latents", at::ones({2, 0, 6})), {"latents has another shape: found [2, 0, 6]"});
-  setup.expect_fault(with(good, "latents", at::ones({2, 4, 6}, at::kInt)), {"latents has another dtype: found int32, expected float32"});
+  setup.expect_fault(with(good, "latents", at::ones({2, 4, 6}, at::kInt)), {"latents has another dtype: found I32, expected F32"});
   setup.expect_fault(with(good, "noise", at::ones({2, 4, 5})), {"noise has another shape: found [2, 4, 5]", "[2, 4, 6]"});
-  setup.expect_fault(with(good, "timestep", at::ones({1})), {"timestep is no timestep: found float32 [1], expected one integer"});
+  setup.expect_fault(with(good, "timestep", at::ones({1})), {"timestep is no timestep: found F32 [1], expected one integer"});
   setup.expect_fault(with(good, "timestep", at::tensor({-1}, at::kLong)), {"timestep is no timestep"});
   setup.expect_fault(with(good, "time_ids", at::ones({5})), {"time_ids has another shape: found [5], expected [6]"});
   setup.expect_fault(with(good, "latent", at::ones({2})), {"latent is not one of an image's: expected latents, mean"});

@@ -51,9 +51,15 @@ TEST(SingleFile, HasTheConfigsOfItsFamily) {
   EXPECT_EQ(xl.config(kUnet).json.at("transformer_layers_per_block"), (Json{1, 2, 10}));
   EXPECT_EQ(xl.config("text_encoder_2").json.at("hidden_size"), 1280);
   EXPECT_EQ(xl.config(kVae).json.at("scaling_factor"), 0.13025);
-  expect_error(ErrorKind::kModel, {"sd1.safetensors", "no tokenizer", "model.config"}, [&] { sd1.tokenizer("tokenizer"); });
+  expect_error(ErrorKind::kModel, {"sd1.safetensors", "no tokenizer", "model.tokenizer"}, [&] { sd1.tokenizer("tokenizer"); });
   expect_error(ErrorKind::kModel, {"sd1.safetensors", "has no text_encoder_2"}, [&] { sd1.weights("text_encoder_2"); });
   EXPECT_FALSE(sd1.has("tokenizer") || sd1.has("text_encoder_2"));
+
+  PipelineOptions other{sd1.path()};
+  other.config = pipeline_folder("sdxl");
+  expect_error(ErrorKind::kModel, {"sdxl/model", "another family"}, [&] { const Pipeline opened(other); });
+  other.config = temporary / "none";
+  expect_error(ErrorKind::kModel, {"none] there is no such folder"}, [&] { const Pipeline opened(other); });
 
   // Version 2 does not say what it predicts, unless its metadata or the config does.
   const fs::path path = lora::test::write_single_file("sd2", temporary);

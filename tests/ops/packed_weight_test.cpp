@@ -49,7 +49,7 @@ TEST(PackedWeight, MultipliesAsItsValuesDo) {
 
 TEST(PackedWeight, InBFloat16IsRoundedOnce) {
   // Rows, columns and tokens that divide by nothing, fewer than a block of W has, and more; an odd number of inputs.
-  for (const auto& [outputs, inputs] : {std::pair<int64_t, int64_t>{4100, 2100}, {1, 2}, {5, 70}, {33, 101}, {577, 1030}}) {
+  for (const auto& [outputs, inputs] : {std::pair<int64_t, int64_t>{1, 2}, {5, 70}, {33, 101}, {577, 1030}}) {
     const PackedWeight weight = packed(outputs, inputs, at::kBFloat16);
     const Tensor W = weight.dequantised().to(at::kDouble), b = normal({outputs}, 2, at::kBFloat16);
     for (const int64_t tokens : {2, 40, 64, 517}) {

@@ -189,7 +189,7 @@ TEST(Denoising, NoiseOffsetIsLearntAndInputPerturbationIsNot) {
 }
 
 TEST(Denoising, LatentsOfAPosteriorAreDrawn) {
-  Tensors tensors{{"mean", at::full({2, 32, 32}, 3)}, {"log_variance", at::full({2, 32, 32}, std::log(4.0))}};
+  Tensors tensors{{"mean", at::full({2, 32, 32}, 3.0)}, {"log_variance", at::full({2, 32, 32}, std::log(4.0))}};
   tensors["encoder_hidden_states"] = at::zeros({3, 4});
   Images images(2, tensors);
   images.options.denoising.max_timestep = 0;  // nearly without noise

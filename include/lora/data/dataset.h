@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "lora/data/example.h"
+#include "lora/data/image_encoders.h"
 #include "lora/data/labels.h"
 #include "lora/data/options.h"
 #include "lora/tokenizer/chat_template.h"
@@ -61,6 +62,9 @@ struct LoadContext {
   const tokenizer::ChatTemplate* chat_template = nullptr;  ///< null: rows of messages cannot be read
   /// The template for instruction rows, which become a user's turn and an answer; null: they use the Alpaca prompt.
   const tokenizer::ChatTemplate* instruction_template = nullptr;
+
+  const ImageEncoders* images = nullptr;  ///< null: rows of images cannot be read
+  bool one_form = false;                  ///< images are used as they are, with their first caption (evaluation)
 
   /// The ids that rows may have are below this.
   int64_t num_ids() const { return vocab_size.value_or(std::numeric_limits<int32_t>::max()); }

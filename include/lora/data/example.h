@@ -13,9 +13,9 @@ namespace lora::data {
 /// The source of a document. Documents of one file share its name.
 struct Origin {
   std::shared_ptr<const std::string> file;
-  int64_t line = 0;
+  int64_t line = 0;  ///< 0: the whole file
 
-  std::string text() const;  ///< "file:line"
+  std::string text() const;  ///< "file:line", or "file"
 };
 
 /// A compact form of a document's labels: the borders of the supervised ranges if every supervised label is the id at its position.

@@ -9,19 +9,21 @@
 #include <vector>
 
 #include "lora/base/enum_table.h"
+#include "lora/data/image_options.h"
 
 namespace lora::data {
 
 /// How a row becomes an example. Each entry has a line in kRowFormatFacts, and its fields and encoding function in formats.cpp.
-enum class RowFormat { kTokens, kText, kPromptCompletion, kInstruction, kMessages, kClassification, kFeatures, kDiffusionTensors };
-inline constexpr EnumTable<RowFormat, 8> kRowFormats{{{{RowFormat::kTokens, "tokens"},
+enum class RowFormat { kTokens, kText, kPromptCompletion, kInstruction, kMessages, kClassification, kFeatures, kDiffusionTensors, kImages };
+inline constexpr EnumTable<RowFormat, 9> kRowFormats{{{{RowFormat::kTokens, "tokens"},
                                                        {RowFormat::kText, "text"},
                                                        {RowFormat::kPromptCompletion, "prompt_completion"},
                                                        {RowFormat::kInstruction, "instruction"},
                                                        {RowFormat::kMessages, "messages"},
                                                        {RowFormat::kClassification, "classification"},
                                                        {RowFormat::kFeatures, "features"},
-                                                       {RowFormat::kDiffusionTensors, "diffusion_tensors"}}}};
+                                                       {RowFormat::kDiffusionTensors, "diffusion_tensors"},
+                                                       {RowFormat::kImages, "images"}}}};
 
 /// What a row holds.
 enum class RowContent {
@@ -47,7 +49,7 @@ struct RowFormatFacts {
   ChatUse chat;
   bool needs_text;  ///< every row has text, which needs a tokenizer; rows of `classification` may have text
 };
-inline constexpr std::array<RowFormatFacts, 8> kRowFormatFacts{{
+inline constexpr std::array<RowFormatFacts, 9> kRowFormatFacts{{
     {RowFormat::kTokens, RowContent::kDocuments, ChatUse::kNone, false},
     {RowFormat::kText, RowContent::kDocuments, ChatUse::kNone, true},
     {RowFormat::kPromptCompletion, RowContent::kDocuments, ChatUse::kPairs, true},
@@ -56,6 +58,7 @@ inline constexpr std::array<RowFormatFacts, 8> kRowFormatFacts{{
     {RowFormat::kClassification, RowContent::kLabelledTexts, ChatUse::kNone, false},
     {RowFormat::kFeatures, RowContent::kFeatures, ChatUse::kNone, false},
     {RowFormat::kDiffusionTensors, RowContent::kImages, ChatUse::kNone, false},
+    {RowFormat::kImages, RowContent::kImages, ChatUse::kNone, false},
 }};
 
 inline constexpr const RowFormatFacts& facts_of(RowFormat format) {
@@ -118,12 +121,13 @@ inline constexpr EnumTable<TextDocuments, 3> kTextDocuments{
 
 /// One entry of data.train or data.eval.
 struct SourceOptions {
-  std::string path;  ///< file of a known kind (file_kind), glob, or "-" (stdin)
+  std::string path;  ///< file of a known kind (file_kind), glob, or "-" (stdin); of images also a folder
   RowFormat format = RowFormat::kText;
   std::map<std::string, std::string> columns;      ///< our field name → the file's
   double weight = 1.0;                             ///< expected uses of each example per epoch
   std::optional<int64_t> limit;                    ///< maximum number of rows
   TextDocuments documents = TextDocuments::kLine;  ///< for .txt files
+  bool prior = false;                              ///< its images show the class of the subject in general
 };
 
 struct DataOptions {
@@ -140,6 +144,7 @@ struct DataOptions {
   bool parse_special_tokens = true;  ///< the text of a special token in a text or prompt becomes that token
   bool shuffle = true;
   std::filesystem::path cache_dir;  ///< where tokenised data is cached; empty: nowhere
+  ImageOptions images;
 };
 
 }  // namespace lora::data

@@ -30,7 +30,7 @@ struct PipelineOptions {
   std::string variant = "";         ///< "fp16": weight files with this name before their extension; empty: the plain ones, else the only
   std::filesystem::path vae = "";   ///< the folder of another VAE (config.json and weights); empty: the pipeline's own
   /// For a single-file checkpoint, which has no tokenizer: a folder in diffusers' layout, from which the tokenizers are taken, and the
-  /// configs that it has instead of the family's (diffusers' `config`). A folder needs none.
+  /// configs that it has instead of the family's (diffusers' `config`); model.tokenizer in a run's config. A folder needs none.
   std::filesystem::path config = "";
   std::string prediction_type = "";  ///< replaces that of the scheduler's config; empty: as that says
 };

@@ -49,6 +49,15 @@ struct ProfileOptions {
   int64_t last = 1;
 };
 
+/// Images that a run computes meanwhile.
+struct SampleOptions {
+  std::vector<std::string> prompts;            ///< one image for each
+  std::optional<std::string> negative_prompt;  ///< none: as the pipeline does without one
+  int64_t steps = 30;                          ///< from noise to an image
+  std::optional<double> guidance_scale;        ///< none: the family's
+  int64_t every = 500;                         ///< optimiser steps
+};
+
 /// The keys of training for the objective denoising. Names as in diffusers' training scripts.
 struct DenoisingOptions {
   std::optional<double> snr_gamma;              ///< min-SNR (Hang et al. 2023); none: every image counts 1
@@ -59,6 +68,7 @@ struct DenoisingOptions {
   std::optional<int64_t> max_timestep;          ///< the largest; none: the schedule's last
   std::optional<bool> rescale_betas_zero_snr;   ///< of the schedule (Lin et al. 2024); none: as its config says
   int64_t eval_timesteps = 8;                   ///< at which each image is evaluated
+  std::optional<SampleOptions> sample;
 };
 
 /// The run's `training` section; names and defaults as in transformers' TrainingArguments, except logging_steps 10.

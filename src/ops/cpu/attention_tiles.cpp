@@ -5,12 +5,11 @@
 #include <limits>
 #include <numeric>
 
+#include "ops/cpu/pairs.h"
+
 namespace lora::ops::cpu {
 
 namespace {
-
-/// Two neighbouring BFloat16, the first in the low half.
-using Pair = uint32_t;
 
 /// to[i, r] = from[r · stride + i], zero in the columns r ≥ count of to [dim, kTile].
 template <typename Item>
@@ -73,30 +72,28 @@ void right_transposed_tile<float>(const HeadRows<float>& rows, float* tile) {
 
 template <>
 LORA_SIMD void right_transposed_tile<BFloat16>(const HeadRows<BFloat16>& rows, BFloat16* tile) {
-  // A pair of channels is moved as one number, in squares whose rows are first copied: rows that are a power of two apart would compete
-  // for the same lines of the cache.
-  constexpr int64_t kSide = 16;
+  // A pair of channels is moved as one number, in squares that are copied first: rows that are a power of two apart would compete for the
+  // same lines of the cache.
   const int64_t pairs = rows.dim / 2;
-  Pair square[kSide][kSide + 1] = {};
   for (int64_t i = 0; i < pairs; i += kSide) {
     const int64_t width = std::min(kSide, pairs - i);
     for (int64_t r = 0; r < kTile; r += kSide) {
+      Pair square[kSide * kSide];
       for (int64_t s = 0; s < kSide; ++s) {
-        if (r + s >= rows.count) {
-          std::fill(square[s], square[s] + width, Pair{0});
-        } else if (width == kSide) {
-          std::memcpy(square[s], rows.data + (r + s) * rows.stride + 2 * i, kSide * sizeof(Pair));
-        } else {
-          std::memcpy(square[s], rows.data + (r + s) * rows.stride + 2 * i, static_cast<size_t>(width) * sizeof(Pair));
+        const BFloat16* const from = rows.data + (r + s) * rows.stride + 2 * i;
+        const bool exists = r + s < rows.count;
+        if (exists && width == kSide) {
+          std::memcpy(square + s * kSide, from, kSide * sizeof(Pair));
+          continue;
+        }
+        std::fill_n(square + s * kSide, kSide, Pair{0});
+        if (exists) {
+          std::memcpy(square + s * kSide, from, static_cast<size_t>(width) * sizeof(Pair));
         }
       }
+      transpose_square(square);
       for (int64_t j = 0; j < width; ++j) {
-        Pair turned[kSide];
-#pragma omp simd
-        for (int64_t s = 0; s < kSide; ++s) {
-          turned[s] = square[s][j];
-        }
-        std::memcpy(tile + (i + j) * 2 * kTile + 2 * r, turned, sizeof(turned));
+        std::memcpy(tile + (i + j) * 2 * kTile + 2 * r, square + j * kSide, kSide * sizeof(Pair));
       }
     }
   }

@@ -45,6 +45,16 @@ bool supports(Simd simd);
 /// The best that it supports.
 Simd best_simd();
 
+/// Parts of rows are fetched this many rows ahead: the processor foresees only what lies one after the other.
+constexpr int64_t kRowsAhead = 6;
+/// Asks for the cache lines of `bytes` bytes.
+inline void fetch(const void* begin, int64_t bytes) {
+  constexpr int64_t kLine = 64;
+  for (int64_t i = 0; i < bytes; i += kLine) {
+    __builtin_prefetch(static_cast<const char*>(begin) + i);
+  }
+}
+
 /// Values by code, for each of `blocks` scales: tables[b][code] = codebook[code] · absmax[b], rounded to V and then to S.
 template <typename V, typename S>
 void make_tables4(const float* codebook, const float* absmax, int64_t blocks, S* tables);
@@ -85,7 +95,7 @@ void multiply_row4(const Row4& row, const float* prepared, int64_t count, Simd s
 constexpr float kInt8Unit = 7.874015718698502e-3F;
 /// out[i] = codes[i] · scale · (1 / 127), rounded to V and then to S.
 template <typename V, typename S>
-void decode_int8(const int8_t* codes, int64_t count, float scale, S* out);
+void decode_int8(const int8_t* codes, int64_t count, float scale, S* out, Simd simd);
 /// sums[n] = Σ codes[i] x[n, i] in float32, for `count` vectors x.
 void multiply_int8(const int8_t* codes, int64_t columns, const float* x, int64_t count, Simd simd, float* sums);
 

@@ -1,0 +1,112 @@
+#include "app/pipeline_encoders.h"
+
+#include <ATen/ATen.h>
+
+#include <optional>
+
+#include "app/pipeline_base.h"
+#include "lora/base/file.h"
+#include "lora/base/log.h"
+#include "lora/base/text.h"
+#include "lora/diffusion/text_encoders.h"
+#include "lora/diffusion/vae.h"
+#include "lora/io/dtype_name.h"
+#include "lora/nn/device.h"
+
+namespace lora::app {
+
+namespace {
+
+using diffusion::Pipeline;
+
+/// What a component computes depends on: its config and its weights.
+std::string identity_of(const Pipeline& pipeline, const std::string& component) {
+  return pipeline.config(component).json.dump() + pipeline.weights(component)->fingerprint();
+}
+
+std::string identity_of_tokenizers(const Pipeline& pipeline, const std::string& text_encoder) {
+  std::string identity;
+  for (const std::filesystem::path& file : pipeline.tokenizer(text_encoder)->files()) {
+    identity += sha256_of_file(file, ErrorKind::kModel);
+  }
+  return identity;
+}
+
+/// Side of the images that the network was trained on, in pixels.
+image::Size native_size(const Pipeline& pipeline) {
+  constexpr int64_t kLatentSide = 64, kPixels = 8;
+  const Json size = pipeline.config(pipeline.network()).json.value("sample_size", Json(kLatentSide));
+  const int64_t side = kPixels * (size.is_number_integer() ? size.get<int64_t>() : kLatentSide);
+  return {side, side};
+}
+
+}  // namespace
+
+struct PipelineEncoders::Impl {
+  Pipeline pipeline;
+  models::ModelOptions model;
+  data::ImageEncoders functions;
+  std::optional<diffusion::Vae> vae;
+  std::optional<diffusion::CaptionTokenizers> tokenizers;
+  std::optional<diffusion::TextEncoders> text_encoders;
+
+  explicit Impl(const models::ModelOptions& options) : pipeline(pipeline_options(options)), model(options) {}
+
+  at::Device device() const { return nn::open_device(model.device); }
+  at::ScalarType text_dtype() const {
+    const std::string first = pipeline.text_encoders().front();
+    return models::computing_dtype(model.dtype, pipeline.config(first).reader(), pipeline.weights(first)->stored_dtype());
+  }
+
+  data::LatentMoments encode_image(const at::Tensor& pixels_3HW) {
+    const at::NoGradGuard no_grad;
+    if (!vae) {
+      const diffusion::ComponentConfig config = pipeline.config(diffusion::kVae);
+      const std::unique_ptr<io::Checkpoint> weights = pipeline.weights(diffusion::kVae);
+      vae.emplace(config.json, config.where, *weights, at::TensorOptions(at::kFloat).device(device()), diffusion::VaeParts::kEncoder);
+    }
+    const diffusion::LatentDistribution found = vae->encode(pixels_3HW.unsqueeze(0).to(device()));
+    return {found.mean_NCHW[0].cpu(), found.log_variance_NCHW[0].cpu()};
+  }
+
+  data::CaptionStates encode_caption(const std::string& caption) {
+    const at::NoGradGuard no_grad;
+    if (!text_encoders) {
+      tokenizers.emplace(pipeline);
+      text_encoders.emplace(pipeline, at::TensorOptions(text_dtype()).device(device()));
+    }
+    const diffusion::CaptionIds ids = tokenizers->encode(caption);
+    if (ids.num_cut > 0) {
+      log::warn("the text encoders do not see the last " + std::to_string(ids.num_cut) + " tokens of a caption: " + printable(caption, 100));
+    }
+    const nn::ImageCondition found = text_encoders->encode({ids});
+    return {found.states_NSD[0].cpu(), found.pooled_NP.defined() ? found.pooled_NP[0].cpu() : at::Tensor()};
+  }
+
+  std::string caption_identity() const {
+    std::string identity = io::dtype_name(text_dtype());
+    for (const std::string& encoder : pipeline.text_encoders()) {
+      identity += identity_of(pipeline, encoder) + identity_of_tokenizers(pipeline, encoder);
+    }
+    return sha256(identity);
+  }
+};
+
+PipelineEncoders::PipelineEncoders(const models::ModelOptions& model, std::filesystem::path cache) : impl_(std::make_unique<Impl>(model)) {
+  Impl& own = *impl_;
+  own.functions.encode_image = [&own](const at::Tensor& pixels_3HW) { return own.encode_image(pixels_3HW); };
+  own.functions.encode_caption = [&own](const std::string& caption) { return own.encode_caption(caption); };
+  own.functions.image_identity = sha256(identity_of(own.pipeline, diffusion::kVae) + "float32");
+  own.functions.caption_identity = own.caption_identity();
+  own.functions.cache = std::move(cache);
+  own.functions.resolution = native_size(own.pipeline);
+  own.functions.takes_time_ids = own.pipeline.family() == diffusion::PipelineFamily::kStableDiffusionXl;
+}
+
+PipelineEncoders::~PipelineEncoders() = default;
+
+const data::ImageEncoders& PipelineEncoders::functions() const {
+  return impl_->functions;
+}
+
+}  // namespace lora::app

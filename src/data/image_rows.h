@@ -1,0 +1,38 @@
+#pragma once
+#include <set>
+#include <string>
+#include <vector>
+
+#include "lora/data/dataset.h"
+#include "lora/data/rows.h"
+
+namespace lora::data {
+
+/// An image of a set, and how it is used.
+struct ImageRecord {
+  std::string file;
+  std::vector<std::string> captions;  ///< each use has one of them; none: it has no caption
+  double weight = 1.0;                ///< expected uses in an epoch
+  bool is_prior = false;
+  Origin origin;
+};
+
+/// The images that sources name.
+struct ImageRecords {
+  std::vector<ImageRecord> all;
+  std::vector<SourceFile> files;            ///< of rows and captions
+  std::vector<std::string> unused_columns;  ///< as DataReport
+};
+
+/// The rows of a file: {"file_name", optional "text" (a text or a list), "weight", "prior"}, at most `limit`. Relative paths are relative
+/// to the folder of the rows' file and may leave it. Throws data Error "[file:line] …" for a missing or wrong field, and for a file_name
+/// that is no file.
+void read_image_rows(const std::string& path, const FileKind& kind, const SourceOptions& source, int64_t limit, ImageRecords& records);
+
+/// The images of a folder, sorted by name, at most `limit`: the rows of its metadata.jsonl or metadata.csv, if there is one; otherwise
+/// those in it, with their captions in files next to them (.txt or .caption), and those in its folders "10_some words" (kohya's tools),
+/// each of which is used that often and has the words as the caption of images without one. Throws data Error for a folder without images, a
+/// kind of images that is not supported, two caption files of one image, and two files of metadata.
+void read_image_folder(const std::string& folder, const SourceOptions& source, int64_t limit, ImageRecords& records);
+
+}  // namespace lora::data
