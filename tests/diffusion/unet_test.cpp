@@ -92,7 +92,10 @@ std::unique_ptr<peft::Method> attach_golden(nn::Model& model, const std::string&
   options.lora_alpha = config["lora_alpha"];
   options.use_rslora = config["use_rslora"];
   options.use_dora = config["use_dora"];
-  options.target_modules = {peft::ModuleChoice::Kind::kList, config["target_modules"].get<std::vector<std::string>>(), ""};
+  const Json& targets = config["target_modules"];
+  options.target_modules = targets.is_string()
+                               ? peft::ModuleChoice{peft::ModuleChoice::Kind::kRegex, {}, targets.get<std::string>()}
+                               : peft::ModuleChoice{peft::ModuleChoice::Kind::kList, targets.get<std::vector<std::string>>(), ""};
   return peft::attach_adapter(options, model, peft::BaseReference("", ""), /*seed=*/1);
 }
 
