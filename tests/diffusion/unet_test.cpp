@@ -167,7 +167,7 @@ TEST(UNet, DoraOnConvolutionsHasTheGradientsOfPeft) {
 TEST(UNet, LoraOnEveryModuleHasTheGradientsOfPeft) {
   const std::vector<std::string> targets{"to_q", "to_k", "to_v", "to_out.0", "proj_in", "proj_out", "net.0.proj", "net.2", "conv1", "conv2",
                                          "conv_shortcut", "time_emb_proj", "linear_1", "linear_2", "conv", "conv_in", "conv_out"};
-  for (const std::string& family : kFamilies) {
+  for (const std::string family : {"sd1", "sdxl"}) {  // SD2 has the modules of both
     for (const auto& [dtype, tolerance] : {std::pair(at::kFloat, kFloatNoise), std::pair(at::kDouble, 1e-6)}) {
       nn::Model model = load_unet(family, dtype);
       peft::LoraOptions options;
