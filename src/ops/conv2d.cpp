@@ -28,7 +28,7 @@ int64_t left_over(int64_t size, int64_t kernel, const KernelSteps& steps) {
 }
 
 /// Up to this many pixels of the result a convolution is computed as a product: the library's own rearranges all kernels in every call,
-/// which takes longer than a small convolution itself (on Zen 5 with 1280 channels: 5 times as long with 64 pixels, 1.6 with 256).
+/// which takes longer than a small convolution (on Zen 5 with 1280 channels: 5 times as long with 64 pixels, 1.6 with 256).
 constexpr int64_t kFewPixels = 512;
 
 cpu::PatchGrid patch_grid(at::IntArrayRef x_sizes, const Tensor& kernels_OIhw, const KernelSteps& steps) {
@@ -42,7 +42,8 @@ bool multiplies_patches(const Tensor& x, const Tensor& kernels_OIhw) {
   return x.is_cpu() && kernels_OIhw.is_contiguous() && kernels_OIhw.size(2) * kernels_OIhw.size(3) <= 64;
 }
 
-Tensor product_with_patches(const Tensor& x_NHWI, const Tensor& kernels_OIhw, const std::optional<Tensor>& bias_O, const KernelSteps& steps) {
+Tensor product_with_patches(const Tensor& x_NHWI, const Tensor& kernels_OIhw, const std::optional<Tensor>& bias_O,
+                            const KernelSteps& steps) {
   const cpu::PatchGrid grid = patch_grid(x_NHWI.sizes(), kernels_OIhw, steps);
   const int64_t pixels = x_NHWI.size(0) * grid.out_height * grid.out_width;
   const DenseWeight weight(kernels_OIhw);

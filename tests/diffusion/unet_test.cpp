@@ -92,7 +92,10 @@ std::unique_ptr<peft::Method> attach_golden(nn::Model& model, const std::string&
   options.lora_alpha = config["lora_alpha"];
   options.use_rslora = config["use_rslora"];
   options.use_dora = config["use_dora"];
-  options.target_modules = {peft::ModuleChoice::Kind::kList, config["target_modules"].get<std::vector<std::string>>(), ""};
+  const Json& targets = config["target_modules"];
+  options.target_modules = targets.is_string()
+                               ? peft::ModuleChoice{peft::ModuleChoice::Kind::kRegex, {}, targets.get<std::string>()}
+                               : peft::ModuleChoice{peft::ModuleChoice::Kind::kList, targets.get<std::vector<std::string>>(), ""};
   return peft::attach_adapter(options, model, peft::BaseReference("", ""), /*seed=*/1);
 }
 
@@ -125,8 +128,8 @@ std::vector<Tensor> run_four_rows(const nn::Model& model, const std::string& fam
   return predictions;
 }
 
-/// In float32 the gradients of diffusers' own modules move by 1.5e-5 of a tensor's largest value, as float64 shows.
-constexpr double kFloatNoise = 3e-5;
+/// In float32 the gradients of diffusers' own modules differ from those in float64 by up to 2.5e-5 of a tensor's largest value.
+constexpr double kFloatNoise = 5e-5;
 
 /// @param prefix of the keys in the file. PEFT's parameters of magnitudes have one more word than its files.
 void expect_gradients_of_file(const peft::Method& method, const io::SafetensorsFile& file, const std::string& prefix,

@@ -25,7 +25,8 @@ void take_patches(const S* x, S* patches, const PatchGrid& g, int64_t begin, int
     const Pixel at = pixel_at(p, g.out_height, g.out_width);
     for (int64_t k = 0; k < places; ++k) {
       S* to = patches + (p - begin) * size + k;
-      const int64_t row = at.row * g.stride - g.padding + k / g.kernel_width, column = at.column * g.stride - g.padding + k % g.kernel_width;
+      const int64_t row = at.row * g.stride - g.padding + k / g.kernel_width;
+      const int64_t column = at.column * g.stride - g.padding + k % g.kernel_width;
       const bool inside = row >= 0 && row < g.height && column >= 0 && column < g.width;
       const S* from = inside ? x + ((at.image * g.height + row) * g.width + column) * g.channels : nullptr;
       for (int64_t c = 0; c < g.channels; ++c) {
