@@ -1,9 +1,9 @@
 """Writes tests/data/diffusion/single_files.json and texts.json.
 
-single_files.json: for each small pipeline the tensors of its single-file checkpoint in Stability's layout ("ldm"), as
-{name in the file: [component, names of diffusers' tensors]}. Tensors of several names are stacked by rows; text_projection is transposed;
-matrices of the autoencoder's attention are 1x1 convolutions. The files themselves are made, loaded by diffusers' from_single_file, and
-compared with the pipelines; the test makes them again from this table.
+single_files.json: for each component of the small pipelines the prefix of its tensors in a single-file checkpoint of Stability's layout
+("ldm"), and {name in the file: names of diffusers' tensors}, where "weight" and "bias" follow the names that end in "." or "_". Tensors of
+several names are stacked by rows; text_projection is transposed; matrices of the autoencoder's attention are 1x1 convolutions. The files
+themselves are made, loaded by diffusers' from_single_file, and compared with the pipelines; the test makes them again from this table.
 
 texts.json: ids that the pipelines' tokenizers give to odd texts, always of 77 positions, and how many tokens had no room.
 
@@ -168,6 +168,19 @@ def check_with_diffusers(family: str, file: Path) -> None:
             assert not different, f"{family} {component}: {different}"
 
 
+def shortened(family: str, table: dict) -> dict[str, dict]:
+    """By component, one entry for a weight and its bias."""
+    prefixes = {"unet": "model.diffusion_model.", "vae": "first_stage_model."}
+    prefixes |= {component: prefix for component, (prefix, _) in PREFIXES[family].items()}
+    short = {component: {"prefix": prefix, "names": {}} for component, prefix in prefixes.items()}
+    for name, (component, parts) in table.items():
+        own = name.removeprefix(prefixes[component])
+        if own.endswith(("weight", "bias")):
+            own, parts = re.sub("(weight|bias)$", "", own), [re.sub("(weight|bias)$", "", part) for part in parts]
+        short[component]["names"][own] = parts if len(parts) > 1 else parts[0]
+    return short
+
+
 def texts() -> list[dict]:
     tokenizers = {family: CLIPTokenizer.from_pretrained(DIFFUSION / family / "model" / "tokenizer") for family in ("sd1", "sd2")}
     rows = []
@@ -188,8 +201,8 @@ def main() -> None:
             file = Path(folder) / "model.safetensors"
             write_single_file(family, table, file)
             check_with_diffusers(family, file)
-    lines = [f'"{family}": {{\n' + ",\n".join(f"{json.dumps(n)}: {json.dumps(v)}" for n, v in t.items()) + "\n}" for family, t in tables.items()]
-    (DIFFUSION / "single_files.json").write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+    short = {family: shortened(family, table) for family, table in tables.items()}
+    (DIFFUSION / "single_files.json").write_text(json.dumps(short, indent=0, separators=(",", ":")) + "\n", encoding="utf-8")
     rows = [json.dumps(row, ensure_ascii=True) for row in texts()]
     (DIFFUSION / "texts.json").write_text("[\n" + ",\n".join(rows) + "\n]\n", encoding="utf-8")
 
