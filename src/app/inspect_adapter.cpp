@@ -149,17 +149,6 @@ std::string head_text(const Json& facts) {
   return text;
 }
 
-Json whole_tensors(const peft::Adapter& adapter) {
-  Json whole = Json::array();
-  for (const peft::HeldTensor& held : adapter.held()) {
-    whole.push_back({{"name", held.name},
-                     {"shape", held.tensor.sizes().vec()},
-                     {"rows", held.rows.empty() ? Json("all") : Json(held.rows)},
-                     {"of_base", held.of_base}});
-  }
-  return whole;
-}
-
 }  // namespace
 
 Json adapter_facts(const std::filesystem::path& path) {
@@ -169,31 +158,27 @@ Json adapter_facts(const std::filesystem::path& path) {
   const OpenedAdapter opened = open_adapter(path, std::nullopt, {});
   const peft::Adapter& adapter = opened.adapter;
   Json modules = formula_modules(adapter);
-  int64_t parameters = 0;
-  for (const Json& module : modules) {
-    parameters += module["num_parameters"].get<int64_t>();
-  }
   double squares = 0;
   for (const peft::LowRankUpdate& update : in_order(adapter)) {
     throw_if_interrupted();
     modules.push_back(module_facts(update));
-    parameters += peft::num_parameters(update);
     squares += std::pow(modules.back()["norm_update"].get<double>(), 2);
   }
-  for (const peft::HeldTensor& held : adapter.held()) {
-    parameters += peft::num_parameters(held);
+  int64_t parameters = 0;
+  for (const peft::AdapterUpdate& update : adapter.updates) {
+    parameters += peft::num_parameters(update);
   }
   Json facts{{"kind", "adapter"},
-          {"path", path.string()},
-          {"format", peft::kAdapterFormats.name(opened.format)},
-          {"method", method_of(adapter)},
-          {"base_model_name_or_path", adapter.config.value("base_model_name_or_path", Json(nullptr))},
-          {"config", adapter.config},
-          {"num_parameters", parameters},
-          {"size", fs::file_size(adapter.weights_file)},
-          {"norm_update", modules.empty() || has_formula(modules) ? Json(nullptr) : Json(std::sqrt(squares))},
-          {"modules", modules},
-          {"whole_tensors", whole_tensors(adapter)}};
+             {"path", path.string()},
+             {"format", peft::kAdapterFormats.name(opened.format)},
+             {"method", method_of(adapter)},
+             {"base_model_name_or_path", adapter.config.value("base_model_name_or_path", Json(nullptr))},
+             {"config", adapter.config},
+             {"num_parameters", parameters},
+             {"size", fs::file_size(adapter.weights_file)},
+             {"norm_update", modules.empty() || has_formula(modules) ? Json(nullptr) : Json(std::sqrt(squares))},
+             {"modules", modules},
+             {"whole_tensors", whole_tensors(adapter)}};
   if (peft::is_of_pipeline(adapter)) {
     facts["family"] = peft::pipeline_family(adapter);
     facts["components"] = component_counts(adapter.low_rank());
