@@ -77,7 +77,8 @@ struct PipelineEncoders::Impl {
     }
     const diffusion::CaptionIds ids = tokenizers->encode(caption);
     if (ids.num_cut > 0) {
-      log::warn("the text encoders do not see the last " + std::to_string(ids.num_cut) + " tokens of a caption: " + printable(caption, 100));
+      log::warn("the text encoders do not see the last " + std::to_string(ids.num_cut) +
+                " tokens of a caption: " + printable(caption, 100));
     }
     const nn::ImageCondition found = text_encoders->encode({ids});
     return {found.states_NSD[0].cpu(), found.pooled_NP.defined() ? found.pooled_NP[0].cpu() : at::Tensor()};

@@ -65,8 +65,8 @@ std::string what_it_seems(const io::Checkpoint& stored) {
 }
 
 /// Decides by names and shapes, as diffusers does. Throws model Error for anything that is not one of the models.
-SingleFileModel recognise(const io::Checkpoint& stored) {
-  const std::string unet = kUnetPrefix, where = stored.path().string();
+SingleFileModel recognise(const io::Checkpoint& stored, const std::string& where) {
+  const std::string unet = kUnetPrefix;
   const std::string first = unet + "input_blocks.0.0.weight";
   if (!stored.contains(first)) {
     model_error(where, "found " + what_it_seems(stored) + ", expected a checkpoint of Stable Diffusion 1.x, 2.x or XL (tensors " + unet +
@@ -101,7 +101,7 @@ class SingleFile : public PipelineLayout {
         config_folder_(options.config),
         stored_(std::make_shared<io::SafetensorsCheckpoint>(
             file_.has_parent_path() ? file_.parent_path() : fs::path("."), io::WeightFileNames{file_.filename().string(), ""})),
-        model_(recognise(*stored_)) {
+        model_(recognise(*stored_, file_.string())) {
     if (!config_folder_.empty()) {
       check_config_folder();
     }

@@ -148,9 +148,9 @@ SafetensorsCheckpoint::SafetensorsCheckpoint(const fs::path& folder, const Weigh
     : Checkpoint(folder), impl_(std::make_unique<Impl>()) {
   impl_->folder = folder;
   impl_->file_names = names;
-  if (is_named(folder / names.single)) {
+  if (!names.single.empty() && is_named(folder / names.single)) {
     impl_->open_single();
-  } else if (is_named(folder / names.index)) {
+  } else if (!names.index.empty() && is_named(folder / names.index)) {
     impl_->open_index();
   } else {
     no_weights(folder, names);

@@ -70,7 +70,7 @@ class Checkpoint : public WeightSource {
   std::unordered_set<std::string> asked_;
 };
 
-/// The names of a folder's weight files: one file, or the index of several.
+/// The names of a folder's weight files: one file, or the index of several; empty: there is none of this kind.
 struct WeightFileNames {
   std::string single = "model.safetensors";
   std::string index = "model.safetensors.index.json";
