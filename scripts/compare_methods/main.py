@@ -49,8 +49,14 @@ def say(text: str) -> None:
     print(f"==> {text}", file=sys.stderr, flush=True)
 
 
+class NotApplicable(RuntimeError):
+    """The method cannot be used with this model or these rows."""
+
+
 def run(command: list[str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode == 2:
+        raise NotApplicable(done.stderr.strip().splitlines()[-1])
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)} exited with code {done.returncode}:\n{done.stderr[-2000:]}")
     return done.stdout
@@ -158,6 +164,16 @@ def measure(options: argparse.Namespace, method: str) -> dict:
     return best | {"runs": runs}
 
 
+def measure_all(options: argparse.Namespace) -> dict[str, dict]:
+    results = {}
+    for method in options.names:
+        try:
+            results[method] = measure(options, method)
+        except NotApplicable as reason:
+            say(f"{method} is left out: {reason}")
+    return results
+
+
 def spread(values: list[float], digits: int = 4) -> str:
     mean = statistics.fmean(values)
     return f"{mean:.{digits}f}" + (f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else "")
@@ -197,7 +213,7 @@ def main() -> int:
     options.output.mkdir(parents=True, exist_ok=True)
     plain = ["--model", str(options.model), "--dtype", options.dtype, "--device", "cpu", "--quiet"]
     general_before = loss_on(options, plain, options.general, "text") if options.general else None
-    results = {method: measure(options, method) for method in options.names}
+    results = measure_all(options)
     lines = ["| " + " | ".join(HEADER) + " |", "|" + "---|" * len(HEADER)]
     lines += ["| " + " | ".join(row_of(options, method, figures, general_before)) + " |" for method, figures in results.items()]
     table = "\n".join(lines) + "\n"
