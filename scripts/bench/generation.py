@@ -5,8 +5,9 @@ Exit code: 0 done, 1 a run failed, 2 usage.
 
 import argparse
 import json
+import resource
 import sys
-import time
+from dataclasses import replace
 from pathlib import Path
 
 from compare import add_common_options, names_of, whole_machine
@@ -20,19 +21,20 @@ from sides import QUANTIZATIONS, Bench
 PROMPT_TOKENS = 16
 HEADER = ["base", "tokens/s", "ratio to bfloat16"]
 EXPLANATION = (
-    "{title}'s shape with random weights, greedy decoding of one prompt of {prompt} tokens, {threads} threads: the tokens of a completion of "
-    "{most} less those of one of {fewest}, divided by the difference of the times, the best of {rounds} runs that alternate. Written by "
+    "{title}'s shape with random weights, greedy decoding of one prompt of {prompt} tokens on one thread: the tokens of a completion of {most} "
+    "less those of one of {fewest}, divided by the difference of the processor times, the best of {rounds} runs that alternate. Written by "
     "`scripts/bench/generation.sh`."
 )
 
 
-def seconds(options: argparse.Namespace, bench: Bench, model: Path, prompts: Path, kind: str, tokens: int) -> float:
+def processor_seconds(options: argparse.Namespace, bench: Bench, model: Path, prompts: Path, kind: str, tokens: int) -> float:
     command = [str(options.lora_train.with_name("lora-generate")), "--model", str(model), "--tokenizer", str(options.tokenizer)]
     command += ["--prompts", str(prompts), "--dtype", "bfloat16", "--device", "cpu", "--batch-size", "1", "--quiet"]
     command += ["--max-new-tokens", str(tokens)] + ([] if kind == "none" else ["--quantize", kind])
-    start = time.monotonic()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     run_for_output(command, bench.environment())
-    return time.monotonic() - start
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def rates(options: argparse.Namespace, bench: Bench, model: Path, prompts: Path) -> dict[str, float]:
@@ -41,7 +43,7 @@ def rates(options: argparse.Namespace, bench: Bench, model: Path, prompts: Path)
     best = {(kind, count): float("inf") for kind in options.kinds for count in counts}
     for _ in range(options.rounds):
         for kind, count in best:
-            best[kind, count] = min(best[kind, count], seconds(options, bench, model, prompts, kind, count))
+            best[kind, count] = min(best[kind, count], processor_seconds(options, bench, model, prompts, kind, count))
     return {kind: (options.most - options.fewest) / (best[kind, options.most] - best[kind, options.fewest]) for kind in options.kinds}
 
 
@@ -61,7 +63,7 @@ def read_options() -> argparse.Namespace:
 def main() -> int:
     options = read_options()
     exit_on_sigterm()
-    bench = whole_machine(options)
+    bench = replace(whole_machine(options), threads=1)  # the processor time of one thread does not depend on what else runs
     shape = SHAPES[options.model]
     bench.work.mkdir(parents=True, exist_ok=True)
     prompts = bench.work / "generation.jsonl"
@@ -74,7 +76,7 @@ def main() -> int:
     plain = found.get("none")
     names = {"none": "bfloat16"}
     rows = [[names.get(kind, kind), f"{rate:.1f}", "–" if plain is None else f"{rate / plain:.2f}"] for kind, rate in found.items()]
-    facts = {"title": shape.title, "prompt": PROMPT_TOKENS, "threads": bench.threads, "rounds": options.rounds}
+    facts = {"title": shape.title, "prompt": PROMPT_TOKENS, "rounds": options.rounds}
     text = EXPLANATION.format(**facts, most=options.most, fewest=options.fewest) + f"\n\n{table(HEADER, rows)}".rstrip("\n")
     print(text)
     old = options.output.read_text(encoding="utf-8") if options.output.exists() else ""

@@ -22,7 +22,7 @@ def large_model(bench: Bench, name: str) -> Path:
     config = SHAPES[name].config()
     folder = bench.work / "models" / f"{name}-random-{fingerprint(config)}"
     folder.parent.mkdir(parents=True, exist_ok=True)
-    config_file = folder.with_suffix(".config.json")
+    config_file = folder.with_name(folder.name + ".config.json")  # a name may have a dot
     config_file.write_text(json.dumps(config), encoding="utf-8")
     if not folder.exists():
         say(f"writing {folder.name}")

@@ -218,7 +218,8 @@ def main() -> None:
         write_kohya(family, models, folder / "kohya.safetensors")
         if family == "sd1":
             write_old_styles(models, folder)
-        write_json(folder / "names.json", names_of(family))
+        if family != "sd2":  # as sd1
+            write_json(folder / "names.json", names_of(family))
     dora = root / "sd1_dora"
     dora.mkdir()
     unet = StableDiffusionPipeline.from_pretrained(DIFFUSION / "sd1" / "model", torch_dtype=torch.float32).unet

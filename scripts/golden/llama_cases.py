@@ -207,8 +207,10 @@ CASES = {
     "randlora": formula(60, "RANDLORA", r=5, randlora_alpha=10),
     "ln_tuning": formula(61, "LN_TUNING", target_modules=None),
     "trained_tokens": parts_case(
-        seed=62, shape=small_shape(tie_word_embeddings=True), adapter=dict(peft_type="TRAINABLE_TOKENS", token_indices=[9, 2, 33])),
-    "bitfit": parts_case(seed=63, shape=small_shape(attention_bias=True, mlp_bias=True), adapter=dict(peft_type="BITFIT")),
+        seed=62, shape=small_shape(tie_word_embeddings=True), adapter=dict(peft_type="TRAINABLE_TOKENS", token_indices=[9, 2, 33]),
+        max_grad_norm=0.5),
+    "bitfit": parts_case(seed=63, shape=small_shape(attention_bias=True, mlp_bias=True), adapter=dict(peft_type="BITFIT"),
+                        max_grad_norm=0.3),
     "full": Case(
         seed=19, dialect="v4", num_rows=13,
         shape=shape(hidden_size=24, num_attention_heads=3, num_key_value_heads=1, intermediate_size=37, tie_word_embeddings=True,

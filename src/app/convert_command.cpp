@@ -75,7 +75,8 @@ void require_consistent_convert_flags(const ConvertRequest& request) {
   require_not_together(request.extract, "--extract", request.resize.has_value(), "--resize");
   require_not_together(request.extract, "--extract", !request.model.empty(), "--model");
   require_not_together(request.bake, "--bake", request.resize.has_value(), "--resize");
-  require_companion_flag((request.bake && !folds_scales(request)) || request.extract, request.bake ? "--bake" : "--extract", request.r.has_value(), "--r");
+  const bool needs_rank = request.extract || (request.bake && !folds_scales(request));
+  require_companion_flag(needs_rank, request.bake ? "--bake" : "--extract", request.r.has_value(), "--r");
   require_companion_flag(request.r.has_value(), "--r", request.bake || request.extract, "--bake or --extract");
   require_companion_flag(request.extract, "--extract", !request.base.empty(), "--base");
   require_companion_flag(request.extract, "--extract", !request.tuned.empty(), "--tuned");
@@ -321,7 +322,8 @@ int convert_command(const ConvertRequest& request) {
   BaseFolder base;
   const peft::Adapter adapter = request.extract ? extract(request, base, report) : convert(request, base, report);
   if (peft::is_of_pipeline(adapter) && request.kohya_prefix != ConvertRequest{}.kohya_prefix) {
-    config_error("--kohya-prefix", "is not used for an adapter of a text-to-image pipeline, each component of which has a prefix of its own");
+    config_error("--kohya-prefix",
+                 "is not used for an adapter of a text-to-image pipeline, each component of which has a prefix of its own");
   }
   const auto write = [&](const fs::path& path) {
     report.written = peft::write_foreign_adapter(report.format, path, adapter, base.facts, options);

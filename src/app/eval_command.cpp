@@ -83,6 +83,9 @@ void require_flags_with_effect(const EvalRequest& request, data::RowFormat forma
     config_error("--train-on", "has no effect on rows in the format " + request.format +
                                    ": expected prompt_completion, instruction or messages. Leave it out.");
   }
+  if (format == data::RowFormat::kImages) {
+    config_error("--format", "found images, expected diffusion_tensors. A run evaluates images by data.eval or data.eval_fraction.");
+  }
   if (is_module && are_images(format)) {
     config_error("--format", "found " + request.format + " for a TorchScript model, expected a text-to-image pipeline for such rows");
   }

@@ -73,7 +73,7 @@ void weigh_adapter(nn::Model& model, const std::string& name, double weight, con
     for (const std::unique_ptr<nn::Attachment>& attachment : host->attachments()) {
       if (attachment->adapter == name && dynamic_cast<const nn::LowRank*>(attachment.get()) == nullptr) {
         config_error("--weight", "found " + std::to_string(weight) + " for " + folder +
-                                     ", whose method has no scale, expected 1. Merge it with lora-merge instead");
+                                     ", whose method has no scale, expected 1: it can be merged with lora-merge instead");
       }
     }
   }

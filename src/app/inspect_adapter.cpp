@@ -48,12 +48,23 @@ Json module_facts(const peft::LowRankUpdate& update) {
           {"lora_bias", update.bias_O.has_value()}};
 }
 
+Json whole_tensors(const peft::Adapter& adapter) {
+  Json whole = Json::array();
+  for (const peft::HeldTensor& held : adapter.held()) {
+    whole.push_back({{"name", held.name},
+                     {"shape", held.tensor.sizes().vec()},
+                     {"rows", held.rows.empty() ? Json("all") : Json(held.rows)},
+                     {"of_base", held.of_base}});
+  }
+  return whole;
+}
+
 /// For an adapter of a text-to-image pipeline: how many modules of which kind it has of each component.
 Json component_counts(const std::vector<peft::LowRankUpdate>& updates) {
   Json counts = Json::object();
   for (const peft::LowRankUpdate& update : updates) {
-    Json& kinds = counts[peft::component_of(update.module)];
-    kinds[kind_name(update)] = kinds.value(kind_name(update), 0) + 1;
+    Json& count = counts[peft::component_of(update.module)][kind_name(update)];
+    count = count.is_null() ? 1 : count.get<int64_t>() + 1;
   }
   return counts;
 }
@@ -102,6 +113,18 @@ std::string number_of(const Json& value) {
   return value.is_number_float() ? short_number(value.get<double>()) : value.dump();
 }
 
+std::string components_text(const Json& facts) {
+  std::string text = "family       " + (facts["family"] == "" ? "(its modules do not tell)" : facts["family"].get<std::string>()) + "\n";
+  for (const auto& [component, kinds] : facts["components"].items()) {
+    text += "component    " + component;
+    for (const auto& [kind, count] : kinds.items()) {
+      text += ", " + count.dump() + " " + kind;
+    }
+    text += "\n";
+  }
+  return text;
+}
+
 std::string head_text(const Json& facts) {
   const Json& config = facts["config"];
   const auto size = facts["size"].get<int64_t>();
@@ -114,16 +137,7 @@ std::string head_text(const Json& facts) {
   text += "\ntargets      " + (config.contains("target_modules") ? config["target_modules"].dump() : "(not named)");
   text += "\nsize         " + with_thousands(facts["num_parameters"].get<int64_t>()) + " parameters in " +
           std::to_string(facts["modules"].size()) + " modules, " + human_bytes(size) + "\n";
-  if (facts.contains("components")) {
-    text += "family       " + (facts["family"] == "" ? "(its modules do not tell)" : facts["family"].get<std::string>()) + "\n";
-    for (const auto& [component, kinds] : facts["components"].items()) {
-      text += "component    " + component;
-      for (const auto& [kind, count] : kinds.items()) {
-        text += ", " + count.dump() + " " + kind;
-      }
-      text += "\n";
-    }
-  }
+  text += facts.contains("components") ? components_text(facts) : "";
   if (!facts["norm_update"].is_null()) {
     text += "update       norm " + number_of(facts["norm_update"]) + " over all modules\n";
   }
@@ -144,36 +158,27 @@ Json adapter_facts(const std::filesystem::path& path) {
   const OpenedAdapter opened = open_adapter(path, std::nullopt, {});
   const peft::Adapter& adapter = opened.adapter;
   Json modules = formula_modules(adapter);
-  int64_t parameters = 0;
-  for (const Json& module : modules) {
-    parameters += module["num_parameters"].get<int64_t>();
-  }
   double squares = 0;
   for (const peft::LowRankUpdate& update : in_order(adapter)) {
     throw_if_interrupted();
     modules.push_back(module_facts(update));
-    parameters += peft::num_parameters(update);
     squares += std::pow(modules.back()["norm_update"].get<double>(), 2);
   }
-  Json whole = Json::array();
-  for (const peft::HeldTensor& held : adapter.held()) {
-    whole.push_back({{"name", held.name},
-                     {"shape", held.tensor.sizes().vec()},
-                     {"rows", held.rows.empty() ? Json("all") : Json(held.rows)},
-                     {"of_base", held.of_base}});
-    parameters += peft::num_parameters(held);
+  int64_t parameters = 0;
+  for (const peft::AdapterUpdate& update : adapter.updates) {
+    parameters += peft::num_parameters(update);
   }
   Json facts{{"kind", "adapter"},
-          {"path", path.string()},
-          {"format", peft::kAdapterFormats.name(opened.format)},
-          {"method", method_of(adapter)},
-          {"base_model_name_or_path", adapter.config.value("base_model_name_or_path", Json(nullptr))},
-          {"config", adapter.config},
-          {"num_parameters", parameters},
-          {"size", fs::file_size(adapter.weights_file)},
-          {"norm_update", modules.empty() || has_formula(modules) ? Json(nullptr) : Json(std::sqrt(squares))},
-          {"modules", modules},
-          {"whole_tensors", whole}};
+             {"path", path.string()},
+             {"format", peft::kAdapterFormats.name(opened.format)},
+             {"method", method_of(adapter)},
+             {"base_model_name_or_path", adapter.config.value("base_model_name_or_path", Json(nullptr))},
+             {"config", adapter.config},
+             {"num_parameters", parameters},
+             {"size", fs::file_size(adapter.weights_file)},
+             {"norm_update", modules.empty() || has_formula(modules) ? Json(nullptr) : Json(std::sqrt(squares))},
+             {"modules", modules},
+             {"whole_tensors", whole_tensors(adapter)}};
   if (peft::is_of_pipeline(adapter)) {
     facts["family"] = peft::pipeline_family(adapter);
     facts["components"] = component_counts(adapter.low_rank());

@@ -32,20 +32,18 @@ constexpr const char* kIndex = "model_index.json";
 
 /// Refuses what only applies to language models, instead of ignoring it.
 void require_pipeline_flags(const MergeRequest& request) {
-  const std::map<const char*, bool> given{{"--verify", request.verify},
-                                          {"--base-as", !request.base_as.empty()},
-                                          {"--requantize", request.requantize},
-                                          {"--trust-torchscript", request.trust_torchscript},
-                                          {"--inputs", !request.inputs.empty()},
-                                          {"--output-field", !request.output_field.empty()}};
+  const std::map<const char*, bool> given{{"--verify", request.verify},          {"--base-as", !request.base_as.empty()},
+                                          {"--requantize", request.requantize},  {"--trust-torchscript", request.trust_torchscript},
+                                          {"--inputs", !request.inputs.empty()}, {"--output-field", !request.output_field.empty()}};
   for (const auto& [flag, is_given] : given) {
     if (is_given) {
       config_error(flag, "cannot be used with a text-to-image pipeline");
     }
   }
   if (!is_folder(request.model)) {
-    config_error("--model", "found a single file, expected the folder of a pipeline (model_index.json), because the result is one. Convert "
-                            "it once with diffusers: StableDiffusionPipeline.from_single_file(…).save_pretrained(…).");
+    config_error("--model",
+                 "found a single file, expected the folder of a pipeline (model_index.json), because the result is one. Convert "
+                 "it once with diffusers: StableDiffusionPipeline.from_single_file(…).save_pretrained(…).");
   }
 }
 

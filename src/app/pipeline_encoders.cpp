@@ -24,9 +24,11 @@ std::string identity_of(const Pipeline& pipeline, const std::string& component) 
   return pipeline.config(component).json.dump() + pipeline.weights(component)->fingerprint();
 }
 
-std::string identity_of_tokenizers(const Pipeline& pipeline, const std::string& text_encoder) {
+/// Of the tokenizer of a text encoder: "tokenizer_2" of "text_encoder_2".
+std::string identity_of_tokenizer(const Pipeline& pipeline, const std::string& text_encoder) {
+  const std::string tokenizer = "tokenizer" + text_encoder.substr(std::string_view("text_encoder").size());
   std::string identity;
-  for (const std::filesystem::path& file : pipeline.tokenizer(text_encoder)->files()) {
+  for (const std::filesystem::path& file : pipeline.files(tokenizer)) {
     identity += sha256_of_file(file, ErrorKind::kModel);
   }
   return identity;
@@ -77,7 +79,8 @@ struct PipelineEncoders::Impl {
     }
     const diffusion::CaptionIds ids = tokenizers->encode(caption);
     if (ids.num_cut > 0) {
-      log::warn("the text encoders do not see the last " + std::to_string(ids.num_cut) + " tokens of a caption: " + printable(caption, 100));
+      log::warn("the text encoders do not see the last " + std::to_string(ids.num_cut) +
+                " tokens of a caption: " + printable(caption, 100));
     }
     const nn::ImageCondition found = text_encoders->encode({ids});
     return {found.states_NSD[0].cpu(), found.pooled_NP.defined() ? found.pooled_NP[0].cpu() : at::Tensor()};
@@ -86,7 +89,7 @@ struct PipelineEncoders::Impl {
   std::string caption_identity() const {
     std::string identity = io::dtype_name(text_dtype());
     for (const std::string& encoder : pipeline.text_encoders()) {
-      identity += identity_of(pipeline, encoder) + identity_of_tokenizers(pipeline, encoder);
+      identity += identity_of(pipeline, encoder) + identity_of_tokenizer(pipeline, encoder);
     }
     return sha256(identity);
   }

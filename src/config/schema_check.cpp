@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <vector>
 
 #include "config/rule.h"
@@ -44,7 +45,7 @@ bool string_fits(const Json& schema, const std::string& text) {
 }
 
 bool array_fits(const Json& schema, const Json& value) {
-  return value.size() >= schema.value("minItems", size_t{0}) &&
+  return value.size() >= schema.value("minItems", size_t{0}) && value.size() <= schema.value("maxItems", SIZE_MAX) &&
          (!schema.contains("items") ||
           std::all_of(value.begin(), value.end(), [&](const Json& item) { return satisfies(schema["items"], item); }));
 }

@@ -31,8 +31,8 @@ void read_image_rows(const std::string& path, const FileKind& kind, const Source
 
 /// The images of a folder, sorted by name, at most `limit`: the rows of its metadata.jsonl or metadata.csv, if there is one; otherwise
 /// those in it, with their captions in files next to them (.txt or .caption), and those in its folders "10_some words" (kohya's tools),
-/// each of which is used that often and has the words as the caption of images without one. Throws data Error for a folder without images, a
-/// kind of images that is not supported, two caption files of one image, and two files of metadata.
+/// each of which is used that often and has the words as the caption of images without one. Throws data Error for a folder without
+/// images, a kind of images that is not supported, two caption files of one image, and two files of metadata.
 void read_image_folder(const std::string& folder, const SourceOptions& source, int64_t limit, ImageRecords& records);
 
 }  // namespace lora::data

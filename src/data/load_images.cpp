@@ -168,7 +168,8 @@ class ImageLoader {
     report.skipped = records.end() - removed;
     records.erase(removed, records.end());
     if (report.skipped > 0) {
-      log::warn("[" + name_ + "] " + counted(report.skipped, "image") + " without a caption are skipped (data.missing_caption)");
+      log::warn("[" + name_ + "] images that are skipped as they have no caption: " + with_thousands(report.skipped) +
+                " (data.missing_caption)");
     }
     if (records.empty()) {
       data_error(name_, "no image is left: read " + counted(report.rows, "image") + ", of which " + std::to_string(report.skipped) +
@@ -270,11 +271,11 @@ class ImageLoader {
       log::warn(warnings_[i]);
     }
     if (warnings_.size() > kMostWarnings) {
-      log::warn("[" + name_ + "] " + std::to_string(warnings_.size() - kMostWarnings) + " more images have such remarks");
+      log::warn("[" + name_ + "] more warnings of this kind: " + std::to_string(warnings_.size() - kMostWarnings));
     }
     if (num_alpha_ > 0) {
-      log::warn("[" + name_ + "] " + counted(num_alpha_, "image") + " can be transparent (" + first_alpha_ +
-                "): data.background shows through (\"" + options_.background + "\")");
+      log::warn("[" + name_ + "] images that can be transparent, through which data.background (\"" + options_.background +
+                "\") shows: " + with_thousands(num_alpha_) + ", first " + first_alpha_);
     }
   }
 
@@ -351,7 +352,7 @@ class ImageLoader {
     }
     log::info(name_ + ": images by size, " + join(sizes, ", ", 12));
     if (num_enlarged_ > 0) {
-      log::warn("[" + name_ + "] " + counted(num_enlarged_, "image") + " are smaller than they are trained at, and are enlarged");
+      log::warn("[" + name_ + "] images that are smaller than they are trained at, and are enlarged: " + with_thousands(num_enlarged_));
     }
   }
 

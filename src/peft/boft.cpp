@@ -15,7 +15,7 @@ namespace {
 class BoftRotation : public nn::InputTransform {
  public:
   BoftRotation(const std::string& module, const PartTensors& tensors)
-      : blocks_1NBB_(part_of(tensors, module, "boft_R")), scale_O1_(part_of(tensors, module, "boft_s")) {}
+      : blocks_1NBB_(formula_part(tensors, module, "boft_R")), scale_O1_(formula_part(tensors, module, "boft_s")) {}
 
   std::vector<io::NamedTensor> tensors() const override { return {{"boft_R", blocks_1NBB_}, {"boft_s", scale_O1_}}; }
   Tensor transform(const Tensor& x_TI) const override {

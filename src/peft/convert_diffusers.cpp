@@ -151,13 +151,14 @@ Json stored_metadata(const fs::path& path) {
 }
 
 /// The keys of adapter_config.json that diffusers' metadata may have: an older PEFT refuses every other one.
-constexpr std::array<const char*, 12> kAllowedKeys{"r",        "lora_alpha", "rank_pattern",      "alpha_pattern", "target_modules", "use_dora",
-                                                   "lora_bias", "use_rslora", "init_lora_weights", "lora_dropout",  "bias",           "peft_type"};
+constexpr std::array<const char*, 12> kAllowedKeys{"r",        "lora_alpha", "rank_pattern", "alpha_pattern",     "target_modules",
+                                                   "use_dora", "lora_bias",  "use_rslora",   "init_lora_weights", "lora_dropout",
+                                                   "bias",     "peft_type"};
 
 /// A component's options. Modules are named without `text_model.`, which matches models with and without it.
 void add_metadata(const ComponentAdapter& part, nlohmann::json& metadata) {
   Adapter adapter = part.adapter;
-  rename_modules(adapter, [](const std::string& module) { return module.starts_with("text_model.") ? module.substr(11) : module; });
+  rename_modules(adapter, target_of);
   LoraOptions options = adapter.options;
   options.init = LoraInit::kDefault;
   options.bias = TrainedBias::kNone;
@@ -177,8 +178,8 @@ bool is_diffusers(const fs::path& file) {
 Adapter read_diffusers(const fs::path& path, const BaseFacts&) {
   const Json metadata = stored_metadata(path);
   std::map<std::string, ComponentAdapter> parts;
-  for (const auto& [module, tensors] : read_parts(path, parse_diffusers_key,
-                                                  "names such as unet.<module>.lora_A.weight or text_encoder.<module>.lora_B.weight")) {
+  for (const auto& [module, tensors] :
+       read_parts(path, parse_diffusers_key, "names such as unet.<module>.lora_A.weight or text_encoder.<module>.lora_B.weight")) {
     const std::string component = component_of(module);
     const std::string inner = module.substr(component.size() + 1);
     ComponentAdapter& part = parts.try_emplace(component, ComponentAdapter{component, {}}).first->second;

@@ -1,5 +1,6 @@
-// kohya's adapters of a pipeline (sd-scripts, networks/lora.py), which AUTOMATIC1111 and ComfyUI read: as for language models, with a prefix
-// for each component. Stable Diffusion 1 and 2 have diffusers' names of modules; SDXL's UNet has those of the code that it was trained with.
+// kohya's adapters of a pipeline (sd-scripts, networks/lora.py), which AUTOMATIC1111 and ComfyUI read: as for language models, with a
+// prefix for each component. Stable Diffusion 1 and 2 have diffusers' names of modules; SDXL's UNet has those of the code that it was
+// trained with.
 #include <ATen/ATen.h>
 
 #include <algorithm>
@@ -127,9 +128,10 @@ UnetFamily family_of(const Adapter& adapter, const BaseFacts& base) {
   }
   const std::optional<UnetFamily> family = told_by_modules(adapter);
   if (!family) {
-    model_error(adapter.weights_file.string(),
-                "its modules do not tell whether the base is Stable Diffusion 1, 2 or XL, which differ in kohya's names of modules. Give the "
-                "base's folder with --model.");
+    model_error(
+        adapter.weights_file.string(),
+        "its modules do not tell whether the base is Stable Diffusion 1, 2 or XL, which differ in kohya's names of modules. Give the "
+        "base's folder with --model.");
   }
   return *family;
 }
@@ -224,10 +226,10 @@ std::vector<io::NamedTensor> named_pairs(const Adapter& adapter, UnetFamily fami
 
 std::string pipeline_family(const Adapter& adapter) {
   const std::optional<UnetFamily> family = told_by_modules(adapter);
-  return !family                             ? ""
-         : *family == UnetFamily::kXl        ? "Stable Diffusion XL"
+  return !family                            ? ""
+         : *family == UnetFamily::kXl       ? "Stable Diffusion XL"
          : *family == UnetFamily::kVersion2 ? "Stable Diffusion 2"
-                                             : "Stable Diffusion 1";
+                                            : "Stable Diffusion 1";
 }
 
 bool is_kohya_pipeline(const fs::path& file) {
@@ -239,18 +241,20 @@ std::string kohya_pipeline_refusal(const LowRankUpdate& update, const BaseFacts&
   const bool is_unet = component == "unet", is_clip = component == "text_encoder" || component == "text_encoder_2";
   const std::vector<std::string>& known = is_unet ? unet_modules() : clip_text_modules();
   const bool is_known = std::find(known.begin(), known.end(), update.module.substr(component.size() + 1)) != known.end();
-  return (is_unet || is_clip) && is_known ? "" : "modules for which kohya's format has no name here (UNets and CLIP text encoders have them)";
+  return (is_unet || is_clip) && is_known ? ""
+                                          : "modules for which kohya's format has no name here (UNets and CLIP text encoders have them)";
 }
 
 Adapter read_kohya_pipeline(const fs::path& path, const BaseFacts&) {
   Adapter adapter;
   adapter.weights_file = path;
   adapter.config = Json::object();
-  for (const auto& [key, value] : io::SafetensorsFile(path).metadata()) {
+  const io::SafetensorsFile file(path);
+  for (const auto& [key, value] : file.metadata()) {
     adapter.config[key] = value;
   }
-  for (const auto& [module, parts] : read_parts(path, parse_pipeline_key,
-                                                "modules of a UNet or a CLIP text encoder, such as lora_unet_<module>.lora_down.weight")) {
+  for (const auto& [module, parts] :
+       read_parts(path, parse_pipeline_key, "modules of a UNet or a CLIP text encoder, such as lora_unet_<module>.lora_down.weight")) {
     adapter.updates.emplace_back(update_of_parts(module, parts, path.string() + ": module '" + module + "'"));
   }
   adapter.options.use_dora = std::any_of(adapter.updates.begin(), adapter.updates.end(), [](const AdapterUpdate& update) {
@@ -262,7 +266,7 @@ Adapter read_kohya_pipeline(const fs::path& path, const BaseFacts&) {
 void write_kohya_pipeline(const fs::path& file, const Adapter& adapter, const BaseFacts& base, const WriteOptions& options) {
   const UnetFamily family = family_of(adapter, base);
   const bool predicts_velocity = base.config.is_object() && base.config.value("prediction_type", Json("")) == "v_prediction";
-  const FamilyNames& names = family == UnetFamily::kXl          ? kNamesOfXl
+  const FamilyNames& names = family == UnetFamily::kXl         ? kNamesOfXl
                              : family == UnetFamily::kVersion1 ? kNamesOf1
                              : predicts_velocity               ? kNamesOf2Velocity
                                                                : kNamesOf2;

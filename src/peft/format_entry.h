@@ -18,7 +18,7 @@ struct FormatEntry {
   bool holds_lora_bias;      ///< biases of lora_B
   bool holds_whole_tensors;  ///< modules_to_save, trained biases, rows of trained tokens
   Refusal refusal;           ///< null: the format holds the update of any module
-  bool (*is)(const std::filesystem::path& file);  ///< whether a .safetensors file has its names; null: the format is a folder or not readable
+  bool (*is)(const std::filesystem::path& file);  ///< whether a .safetensors file has its names; null: not readable, or a folder
   Adapter (*read)(const std::filesystem::path& path, const BaseFacts& base);  ///< null: not readable
   void (*write)(const std::filesystem::path& path, const Adapter& adapter, const BaseFacts& base, const WriteOptions& options);
 };

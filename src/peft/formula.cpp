@@ -8,7 +8,7 @@
 
 namespace lora::peft {
 
-const Tensor& part_of(const PartTensors& tensors, const std::string& module, const std::string& name) {
+const Tensor& formula_part(const PartTensors& tensors, const std::string& module, const std::string& name) {
   const auto found = tensors.find(name);
   if (found == tensors.end()) {
     model_error(module + "." + name, "is missing in the adapter's file: found other tensors of the module, expected this one too");

@@ -44,7 +44,7 @@ struct FormulaPart {
 using PartTensors = std::map<std::string, Tensor>;
 
 /// The tensor of this name. Throws model Error if a file lacks it.
-const Tensor& part_of(const PartTensors& tensors, const std::string& module, const std::string& name);
+const Tensor& formula_part(const PartTensors& tensors, const std::string& module, const std::string& name);
 
 class Formula {
  public:

@@ -68,7 +68,7 @@ class Hra : public Formula {
     return {{kDirections, {projection.inputs, options_.r}, cancels ? FirstValues(pairs) : kaiming()}};
   }
   std::shared_ptr<const nn::ProjectionChange> change(const std::string& module, const PartTensors& tensors) const override {
-    return std::make_shared<const HouseholderReflections>(part_of(tensors, module, kDirections), options_.apply_GS);
+    return std::make_shared<const HouseholderReflections>(formula_part(tensors, module, kDirections), options_.apply_GS);
   }
 
  private:

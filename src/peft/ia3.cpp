@@ -51,7 +51,7 @@ class Ia3 : public Formula {
     return {{kFactors, shape, options_.init_ia3_weights ? constant(1) : standard_normal()}};
   }
   std::shared_ptr<const nn::ProjectionChange> change(const std::string& module, const PartTensors& tensors) const override {
-    const Tensor& factors = part_of(tensors, module, kFactors);
+    const Tensor& factors = formula_part(tensors, module, kFactors);
     if (is_feedforward(module)) {
       return std::make_shared<const Ia3Inputs>(factors);
     }

@@ -12,10 +12,10 @@ namespace {
 class HadamardDelta : public nn::WeightDelta {
  public:
   HadamardDelta(const std::string& module, const PartTensors& tensors, double scale)
-      : w1_a_OR_(part_of(tensors, module, "hada_w1_a")),
-        w1_b_RI_(part_of(tensors, module, "hada_w1_b")),
-        w2_a_OR_(part_of(tensors, module, "hada_w2_a")),
-        w2_b_RI_(part_of(tensors, module, "hada_w2_b")),
+      : w1_a_OR_(formula_part(tensors, module, "hada_w1_a")),
+        w1_b_RI_(formula_part(tensors, module, "hada_w1_b")),
+        w2_a_OR_(formula_part(tensors, module, "hada_w2_a")),
+        w2_b_RI_(formula_part(tensors, module, "hada_w2_b")),
         scale_(scale) {}
 
   std::vector<io::NamedTensor> tensors() const override {

@@ -74,9 +74,9 @@ class Miss : public Formula {
   }
   std::shared_ptr<const nn::ProjectionChange> change(const std::string& module, const PartTensors& tensors) const override {
     if (options_.kind == MissKind::kBat) {
-      return std::make_shared<const BatDelta>(part_of(tensors, module, kBlock));
+      return std::make_shared<const BatDelta>(formula_part(tensors, module, kBlock));
     }
-    return std::make_shared<const BlockDelta>(part_of(tensors, module, kBlock), options_.miss_dropout);
+    return std::make_shared<const BlockDelta>(formula_part(tensors, module, kBlock), options_.miss_dropout);
   }
 
  private:

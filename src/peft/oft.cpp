@@ -73,7 +73,7 @@ class Oft : public Formula {
     return {{kBlocks, {blocks, size * (size - 1) / 2}, options_.init_weights ? constant(0) : kaiming()}};
   }
   std::shared_ptr<const nn::ProjectionChange> change(const std::string& module, const PartTensors& tensors) const override {
-    return std::make_shared<const OftRotation>(part_of(tensors, module, kBlocks), options_);
+    return std::make_shared<const OftRotation>(formula_part(tensors, module, kBlocks), options_);
   }
 
  private:

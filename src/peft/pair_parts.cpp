@@ -16,7 +16,7 @@ namespace lora::peft {
 namespace {
 
 /// The part, or an undefined tensor.
-Tensor part_tensor(const PairParts& parts, PairPart part) {
+Tensor tensor_part(const PairParts& parts, PairPart part) {
   const auto found = parts.find(part);
   return found == parts.end() ? Tensor() : found->second;
 }
@@ -24,8 +24,8 @@ Tensor part_tensor(const PairParts& parts, PairPart part) {
 double alpha_of(const Tensor& alpha, int64_t rank, const std::string& where) {
   const double value = !alpha.defined() ? static_cast<double>(rank) : alpha.numel() == 1 ? alpha.item<double>() : 0;
   if (!(value > 0)) {
-    model_error(where, "alpha must be one number above 0: found " +
-                           (alpha.numel() == 1 ? std::to_string(value) : counted(alpha.numel(), "value")));
+    model_error(
+        where, "alpha must be one number above 0: found " + (alpha.numel() == 1 ? std::to_string(value) : counted(alpha.numel(), "value")));
   }
   return value;
 }
@@ -44,7 +44,7 @@ Tensor magnitude_of(const Tensor& magnitude, const LowRankUpdate& update, const 
 }  // namespace
 
 LowRankUpdate update_of_parts(const std::string& module, const PairParts& parts, const std::string& where) {
-  const Tensor down = part_tensor(parts, PairPart::kDown), up = part_tensor(parts, PairPart::kUp);
+  const Tensor down = tensor_part(parts, PairPart::kDown), up = tensor_part(parts, PairPart::kUp);
   if (!down.defined() || !up.defined()) {
     model_error(where, std::string("found only one half of the pair: ") + (down.defined() ? "its B (up)" : "its A (down)") + " is missing");
   }
@@ -59,15 +59,15 @@ LowRankUpdate update_of_parts(const std::string& module, const PairParts& parts,
     model_error(where, "A (down) and B (up) do not match: found " + io::shape_text(down.sizes()) + " and " + io::shape_text(up.sizes()) +
                            ", expected [rank, inputs] and [outputs, rank], or those of a convolution");
   }
-  update.alpha = alpha_of(part_tensor(parts, PairPart::kAlpha), update.rank(), where);
+  update.alpha = alpha_of(tensor_part(parts, PairPart::kAlpha), update.rank(), where);
   update.scale = scale_of(update.alpha, update.rank(), /*use_rslora=*/false);
-  if (const Tensor magnitude = part_tensor(parts, PairPart::kMagnitude); magnitude.defined()) {
+  if (const Tensor magnitude = tensor_part(parts, PairPart::kMagnitude); magnitude.defined()) {
     update.magnitude_O = magnitude_of(magnitude, update, where);
   }
-  if (const Tensor bias = part_tensor(parts, PairPart::kBias); bias.defined()) {
+  if (const Tensor bias = tensor_part(parts, PairPart::kBias); bias.defined()) {
     if (bias.numel() != update.B_OR.size(0)) {
-      model_error(where, "the bias of lora_B must have " + std::to_string(update.B_OR.size(0)) + " values: found " +
-                             std::to_string(bias.numel()));
+      model_error(where,
+                  "the bias of lora_B must have " + std::to_string(update.B_OR.size(0)) + " values: found " + std::to_string(bias.numel()));
     }
     update.bias_O = bias.flatten();
   }
@@ -88,8 +88,8 @@ std::map<std::string, PairParts> read_parts(const std::filesystem::path& path, P
     }
   }
   if (!unknown.empty()) {
-    model_error(path.string(), "found " + counted(static_cast<int64_t>(unknown.size()), "tensor") + " with unknown names: " +
-                                   join(unknown, ", ", kNamesShown) + ", expected " + expected +
+    model_error(path.string(), "found " + counted(static_cast<int64_t>(unknown.size()), "tensor") +
+                                   " with unknown names: " + join(unknown, ", ", kNamesShown) + ", expected " + expected +
                                    ". Likely cause: another method than LoRA, or another kind of model.");
   }
   if (!repeated.empty()) {

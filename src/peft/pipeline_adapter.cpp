@@ -16,8 +16,8 @@ constexpr std::string_view kTextEncoder = "text_encoder";
 constexpr std::string_view kTextModel = "text_model.";
 
 /// What the names of a UNet's modules begin with; no language model has them.
-constexpr std::array<std::string_view, 7> kUnetStarts{"down_blocks.",    "mid_block.",     "up_blocks.", "conv_in", "conv_out",
-                                                      "time_embedding.", "add_embedding."};
+constexpr std::array<std::string_view, 7> kUnetStarts{"down_blocks.", "mid_block.",      "up_blocks.",    "conv_in",
+                                                      "conv_out",     "time_embedding.", "add_embedding."};
 constexpr std::array<std::string_view, 2> kTransformerStarts{"transformer_blocks.", "single_transformer_blocks."};
 
 template <size_t N>
@@ -34,6 +34,7 @@ ComponentAdapter component_part(const Adapter& adapter, const std::string& compo
   ComponentAdapter part{component, adapter};
   part.adapter.updates.clear();
   list_targets(part.adapter.options);
+  part.adapter.options.target_modules.kind = ModuleChoice::Kind::kList;
   part.adapter.options.has_task = false;
   std::string with_magnitude, without;
   for (AdapterUpdate update : adapter.updates) {
@@ -44,11 +45,15 @@ ComponentAdapter component_part(const Adapter& adapter, const std::string& compo
       (pair->magnitude_O ? with_magnitude : without) = pair->module;
     }
     rename_module(update, module_of(update).substr(component.size() + 1));
+    if (!std::holds_alternative<HeldTensor>(update)) {
+      part.adapter.options.target_modules.names.push_back(target_of(module_of(update)));
+    }
     part.adapter.updates.push_back(std::move(update));
   }
   if (!with_magnitude.empty() && !without.empty()) {
-    model_error(adapter.weights_file.string(), "only some modules have a magnitude (DoRA), but PEFT's use_dora is for all of them: found '" +
-                                                   with_magnitude + "' with one and '" + without + "' without");
+    model_error(adapter.weights_file.string(),
+                "only some modules have a magnitude (DoRA), but PEFT's use_dora is for all of them: found '" + with_magnitude +
+                    "' with one and '" + without + "' without");
   }
   part.adapter.options.use_dora = !with_magnitude.empty();
   return part;
@@ -72,8 +77,13 @@ std::string component_of(const std::string& name) {
 }
 
 std::string pipeline_name(const std::string& component, const std::string& module) {
-  const bool lacks_model = component.starts_with(kTextEncoder) && (module.starts_with("encoder.layers.") || module.starts_with("embeddings."));
+  const bool lacks_model =
+      component.starts_with(kTextEncoder) && (module.starts_with("encoder.layers.") || module.starts_with("embeddings."));
   return component + "." + (lacks_model ? std::string(kTextModel) : "") + module;
+}
+
+std::string target_of(const std::string& module) {
+  return module.starts_with(kTextModel) ? module.substr(kTextModel.size()) : module;
 }
 
 bool is_unet_module(const std::string& module) {

@@ -19,8 +19,8 @@ class RandLoraDelta : public nn::WeightDelta {
  public:
   RandLoraDelta(const std::string& module, const PartTensors& tensors, Tensor A_R1M, Tensor B_XNR, double scale, double dropout)
       : WeightDelta(dropout),
-        lambda_RN_(part_of(tensors, module, "randlora_lambda")),
-        gamma_NM_(part_of(tensors, module, "randlora_gamma")),
+        lambda_RN_(formula_part(tensors, module, "randlora_lambda")),
+        gamma_NM_(formula_part(tensors, module, "randlora_gamma")),
         A_R1M_(std::move(A_R1M)),
         B_XNR_(std::move(B_XNR)),
         scale_(scale) {}

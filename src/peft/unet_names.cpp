@@ -26,8 +26,8 @@ constexpr std::array<PartNames, 6> kOutside{{{"conv_in", "input_blocks.0.0"},
                                              {"add_embedding.linear_2", "label_emb.0.2"}}};
 constexpr std::array<const char*, 10> kTransformerParts{"attn1.to_q", "attn1.to_k", "attn1.to_v",     "attn1.to_out.0", "attn2.to_q",
                                                         "attn2.to_k", "attn2.to_v", "attn2.to_out.0", "ff.net.0.proj",  "ff.net.2"};
-constexpr std::array<const char*, 6> kClipParts{"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj",
-                                                "self_attn.out_proj", "mlp.fc1",        "mlp.fc2"};
+constexpr std::array<const char*, 6> kClipParts{"self_attn.q_proj",   "self_attn.k_proj", "self_attn.v_proj",
+                                                "self_attn.out_proj", "mlp.fc1",          "mlp.fc2"};
 
 std::string numbered(const std::string& name, int number) {
   return name + "." + std::to_string(number);

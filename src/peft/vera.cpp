@@ -17,8 +17,8 @@ class VeraDelta : public nn::WeightDelta {
  public:
   VeraDelta(const std::string& module, const PartTensors& tensors, Tensor A_RM, Tensor B_MR, double dropout)
       : WeightDelta(dropout),
-        lambda_b_O_(part_of(tensors, module, "vera_lambda_b")),
-        lambda_d_R_(part_of(tensors, module, "vera_lambda_d")),
+        lambda_b_O_(formula_part(tensors, module, "vera_lambda_b")),
+        lambda_d_R_(formula_part(tensors, module, "vera_lambda_d")),
         A_RM_(std::move(A_RM)),
         B_MR_(std::move(B_MR)) {}
 

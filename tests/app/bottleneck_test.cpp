@@ -2,8 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "golden_case.h"
 #include "lora/base/file.h"
-#include "process.h"
 #include "support/paths.h"
 
 namespace lora::test {
@@ -12,23 +12,6 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-/// A case of tests/data; its run.json names models and rows of other cases.
-struct Golden {
-  explicit Golden(const std::string& name) : folder(fs::path(data_folder()) / (name == "some_weights" ? "llama" : "bottleneck") / name) {}
-
-  Json run() const { return read_json(folder / "run.json", ErrorKind::kConfig); }
-
-  fs::path folder;
-};
-
-/// A golden case trained by lora-train into a folder of its own.
-Outcome train_golden(const Golden& golden, const fs::path& out, const std::vector<std::string>& more = {}) {
-  std::vector<std::string> arguments{"--config", (golden.folder / "run.json").string(), "--set", "output_dir=" + out.string(),
-                                     "--set",    "training.save_steps=9"};
-  arguments.insert(arguments.end(), more.begin(), more.end());
-  return lora_train(arguments);
-}
-
 std::string hash_of(const fs::path& file) {
   return sha256_of_file(file, ErrorKind::kOutput);
 }
@@ -36,7 +19,7 @@ std::string hash_of(const fs::path& file) {
 TEST(Bottleneck, AResumedRunGivesTheSameBits) {
   const TemporaryFolder scratch;
   for (const char* name : {"seq_bert", "double_llama"}) {
-    const Golden golden(name);
+    const GoldenCase golden(name);
     const fs::path whole = scratch / name, resumed = scratch / (std::string(name) + "_resumed");
     const Outcome outcome = train_golden(golden, whole, {"--set", "adapter.dropout=0.2"});
     ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
@@ -52,7 +35,7 @@ TEST(Bottleneck, AResumedRunGivesTheSameBits) {
 
 TEST(Bottleneck, LoraEvalReadsTheLibrarysFolders) {
   for (const char* name : {"seq_bert", "double_bert"}) {  // safetensors, and a file of torch.save
-    const Golden golden(name);
+    const GoldenCase golden(name);
     const Json run = golden.run();
     const Json rows = run["data"]["eval"][0];
     const Outcome outcome =
@@ -70,7 +53,7 @@ TEST(Bottleneck, LoraEvalReadsTheLibrarysFolders) {
 }
 
 TEST(Bottleneck, CannotBeMerged) {
-  const Golden golden("seq_llama");
+  const GoldenCase golden("seq_llama");
   const TemporaryFolder scratch;
   const Outcome outcome =
       run_tool({"lora-merge", "--model", (golden.folder / "../../llama/tied/model").string(), "--adapter",
@@ -81,7 +64,7 @@ TEST(Bottleneck, CannotBeMerged) {
 
 TEST(TrainParameters, AResumedRunGivesTheSameBits) {
   const TemporaryFolder scratch;
-  const Golden golden("some_weights");
+  const GoldenCase golden("some_weights");
   const Outcome whole = train_golden(golden, scratch / "whole");
   ASSERT_EQ(whole.exit_code, 0) << whole.err;
   EXPECT_THAT(whole.err, AllOf(HasSubstr("fine-tuning of some weights"), HasSubstr("3,792 trainable of 8,976")));

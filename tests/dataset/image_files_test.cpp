@@ -16,6 +16,7 @@
 #include "lora/image/encode_png.h"
 #include "support/expect_error.h"
 #include "support/paths.h"
+#include "support/single_thread.h"
 #include "support/temporary_folder.h"
 
 namespace lora::data {

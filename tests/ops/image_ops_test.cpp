@@ -54,6 +54,19 @@ TEST(FrozenConv2d, EqualsTheReferenceWithItsGradients) {
   }
 }
 
+TEST(FrozenConv2d, EqualsTheReferenceOnLargeImages) {
+  // Too many pixels for the product with patches, or too many on one side of it.
+  const std::vector<std::array<int64_t, 4>> cases{{1, 1, 24, 23}, {1, 0, 25, 24}, {2, 1, 34, 35}, {2, 1, 20, 20}};
+  for (const auto& [stride, padding, height, width] : cases) {
+    const KernelSteps steps{stride, padding};
+    const auto bind = [steps](auto op) { return [op, steps](const Inputs& in) { return op(in[0], in[1].detach(), in[2], steps); }; };
+    for (const auto& [type, tolerance] : {std::pair(at::kDouble, 1e-12), std::pair(at::kFloat, 1e-5), std::pair(at::kBFloat16, 0.03)}) {
+      const Inputs inputs{normal({2, height, width, 5}, 1, type).requires_grad_(true), normal({4, 5, 3, 3}, 2, type), normal({4}, 3, type)};
+      test::expect_same_as_reference(bind(frozen_conv2d), bind(conv2d_reference), inputs, tolerance, "stride " + std::to_string(stride));
+    }
+  }
+}
+
 TEST(FrozenConv2d, KeepsOnlyTheKernels) {
   const Tensor x = normal({1, 6, 6, 3}, 1, at::kFloat).requires_grad_(true), kernels = normal({4, 3, 3, 3}, 2, at::kFloat);
   Tensor input = x * 1;  // not a leaf, which the caller holds anyway
@@ -86,7 +99,7 @@ TEST(GroupNorm, EqualsTheReferenceWithItsGradients) {
   for (const bool silu : {false, true}) {
     for (const bool train : {false, true}) {
       // [pixels of a side, channels, groups]
-      for (const auto& [side, channels, groups] : std::vector<std::array<int64_t, 3>>{{3, 8, 4}, {2, 6, 1}, {1, 10, 5}, {12, 4, 2}}) {
+      for (const auto& [side, channels, groups] : std::vector<std::array<int64_t, 3>>{{3, 8, 4}, {2, 6, 1}, {1, 10, 5}}) {
         const GroupNormOptions options{groups, 1e-3, silu};
         const auto bind = [options](auto op) { return [=](const Inputs& in) { return op(in[0], in[1], in[2], options); }; };
         const Inputs inputs{(normal({2, side, side, channels}, 1) + 0.5).detach().requires_grad_(true),
@@ -94,6 +107,15 @@ TEST(GroupNorm, EqualsTheReferenceWithItsGradients) {
         expect_image_op(bind(group_norm), bind(group_norm_reference), inputs, "silu " + std::to_string(silu), kRounding);
       }
     }
+  }
+}
+
+/// More pixels than one chunk.
+TEST(GroupNorm, EqualsTheReferenceOnLargeImages) {
+  for (const auto& [type, tolerance] : kRounding) {
+    const auto bind = [](auto op) { return [=](const Inputs& in) { return op(in[0], in[1], in[2], GroupNormOptions{2, 1e-5, true}); }; };
+    const Inputs inputs{normal({2, 17, 19, 8}, 1, type).requires_grad_(true), normal({8}, 2, type), normal({8}, 3, type)};
+    test::expect_same_as_reference(bind(group_norm), bind(group_norm_reference), inputs, tolerance, c10::toString(type));
   }
 }
 

@@ -7,12 +7,14 @@ Exit status: 0 equal, 1 not.
 """
 
 import argparse
+import hashlib
 import subprocess
 import sys
 import tempfile
 import warnings
 from pathlib import Path
 
+import safetensors.torch
 import torch
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from diffusers.utils import logging
@@ -73,6 +75,21 @@ def run(*command: object) -> None:
     subprocess.run([str(part) for part in command], check=True, stdout=subprocess.DEVNULL)
 
 
+def compare_hashes(arguments: argparse.Namespace, out: Path) -> None:
+    """sd-scripts' hashes of a file of more than 1 MiB: of the bytes that it would have with metadata of ss_ keys alone."""
+    file = out / "large.safetensors"
+    run(arguments.lora_convert, "--adapter", arguments.data / "lora/sdxl/peft", "--resize", "256", "--to", "kohya", "--output", file)
+    with safetensors.safe_open(file, "pt") as stored:
+        metadata = stored.metadata()
+        tensors = {name: stored.get_tensor(name) for name in stored.keys()}
+    kept = {key: value for key, value in metadata.items() if key.startswith("ss_")}
+    content = safetensors.torch.save(tensors, kept)
+    header = 8 + int.from_bytes(content[:8], "little")
+    expected = hashlib.sha256(content[header:]).hexdigest(), hashlib.sha256(content[0x100000:0x110000]).hexdigest()[:8]
+    if len(content) < 0x110000 or (metadata["sshs_model_hash"], metadata["sshs_legacy_hash"]) != expected:
+        sys.exit(f"FAILED: hashes: found {metadata['sshs_model_hash']}, {metadata['sshs_legacy_hash']}, expected {expected}")
+
+
 def compare(family: str, case: str, arguments: argparse.Namespace, out: Path) -> None:
     model, files = arguments.data / family / "model", arguments.data / "lora" / case
     expected = with_peft(family, model, files / "peft")
@@ -101,6 +118,7 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     logging.set_verbosity_error()
     with tempfile.TemporaryDirectory() as folder:
+        compare_hashes(arguments, Path(folder))
         for case in ("sd1", "sd2", "sdxl", "sd1_dora"):
             compare(case.removesuffix("_dora"), case, arguments, Path(folder))
 

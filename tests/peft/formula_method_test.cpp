@@ -8,8 +8,10 @@
 #include "lora/peft/combine.h"
 #include "lora/peft/merge.h"
 #include "lora/peft/method.h"
+#include "peft/default_targets.h"
 #include "support/batches.h"
 #include "support/expect_error.h"
+#include "support/paths.h"
 #include "support/temporary_folder.h"
 #include "support/tensors.h"
 #include "support/tiny_llama.h"
@@ -161,6 +163,17 @@ TEST(FormulaMethod, OnlyProjectionsAreAdapted) {
   expect_error(ErrorKind::kConfig, {"adapter.target_modules", "no default targets"}, [&] { test::attach(Ia3Options(), base); });
   Ia3Options ia3 = on_projections(Ia3Options());
   expect_error(ErrorKind::kConfig, {"adapter.feedforward_modules", "no default"}, [&] { test::attach(ia3, base); });
+}
+
+TEST(DefaultTargets, ArePefts) {
+  const Json expected = read_json(test::kData / "peft_formulas/default_targets.json", ErrorKind::kData);
+  for (const auto& [family, ia3] : expected["ia3"].items()) {
+    const DefaultTargets found = default_targets_of(family);
+    EXPECT_EQ(Json(found.ia3), ia3) << family;
+    EXPECT_EQ(Json(found.ia3_feedforward), expected["ia3_feedforward"][family]) << family;
+    EXPECT_EQ(Json(found.ln_tuning), expected["ln_tuning"][family]) << family;
+    EXPECT_EQ(Json(found.adalora), expected["adalora"][family]) << family;
+  }
 }
 
 TEST(FormulaMethod, Ia3HasTheDefaultsOfTheFamily) {

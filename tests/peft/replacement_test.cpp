@@ -27,7 +27,7 @@ models::BaseModel llama_with_biases() {
 
 TrainableTokensOptions some_tokens() {
   TrainableTokensOptions options;
-  options.token_indices = {31, 4, 17};
+  options.token_indices = {42, 4, 10};
   return options;
 }
 
@@ -101,6 +101,7 @@ TEST(Replacements, AreMerged) {
 TEST(Replacements, HavePeftsKeys) {
   const TemporaryFolder norms, biases, tokens;
   LnTuningOptions ln_tuning;
+  ln_tuning.target_modules = {ModuleChoice::Kind::kList, {"input_layernorm", "post_attention_layernorm"}, ""};
   ln_tuning.layers_to_transform = {1};
   attach(ln_tuning, llama_with_biases())->save(norms.path());
   EXPECT_THAT(names_in(norms.path()), ElementsAre("base_model.model.model.layers.1.input_layernorm.ln_tuning_layers.weight",
@@ -115,7 +116,7 @@ TEST(Replacements, HavePeftsKeys) {
   attach(some_tokens(), llama_with_biases())->save(tokens.path());
   EXPECT_THAT(names_in(tokens.path()),
               ElementsAre("base_model.model.lm_head.trainable_tokens_delta", "base_model.model.model.embed_tokens.trainable_tokens_delta"));
-  EXPECT_EQ(read_json(tokens / "adapter_config.json", ErrorKind::kModel)["token_indices"], Json({31, 4, 17}));
+  EXPECT_EQ(read_json(tokens / "adapter_config.json", ErrorKind::kModel)["token_indices"], Json({42, 4, 10}));
 }
 
 TEST(Replacements, OfNothingAreErrors) {

@@ -19,6 +19,24 @@ void rms_norm_backward(const S* dy, const S* x, const S* weight, const Wide<S>* 
 template <typename S>
 void rotate(const S* x, const S* cos, const S* sin, S* y, int64_t rows, int64_t heads, int64_t dim, int64_t rotated, bool backward);
 
+// A convolution as a product: its input as a matrix with a row for each pixel of the result, which holds what the kernel sees there.
+
+/// Images with the channels last, and the kernel that moves over them. A kernel has at most 64 places.
+struct PatchGrid {
+  int64_t height, width, channels;
+  int64_t out_height, out_width;
+  int64_t kernel_height, kernel_width, stride, padding;
+};
+
+/// Rows begin … end - 1 of the matrix, [channels · kernel places] each in the order of kernels [O, I, h, w]; zeros outside of the image.
+/// @param patches where row `begin` goes.
+template <typename S>
+void take_patches(const S* x, S* patches, const PatchGrid& grid, int64_t begin, int64_t end);
+
+/// Its transpose: pixels begin … end - 1 of x are the sums of what all rows hold of them.
+template <typename S>
+void add_patches(const S* patches, S* x, const PatchGrid& grid, int64_t begin, int64_t end);
+
 // Group norm, over rows of pixels whose channels lie next to each other; sums are of channels, and the caller adds up groups.
 
 /// sum += Σ (x - shift) and square += Σ (x - shift)² over the rows, for each channel; shift [channels] is near the channels' means.
