@@ -84,8 +84,8 @@ class T5Text::Layer {
   Tensor forward(const Tensor& x_TD, const Tensor& bias_HLL, const nn::Pass& pass) const {
     const std::vector<Tensor> qkv = nn::project(norm1_.forward(x_TD), {&q_, &k_, &v_}, pass);
     const auto by_head = [&](const Tensor& y) { return y.view({-1, bias_HLL.size(1), bias_HLL.size(0), head_dim_}).transpose(1, 2); };
-    const Tensor scores_NHLL = at::matmul(by_head(qkv[0]), by_head(qkv[1]).transpose(2, 3)) + bias_HLL;
-    const Tensor heads_NHLE = at::matmul(at::softmax(scores_NHLL, 3, at::kFloat).to(x_TD.scalar_type()), by_head(qkv[2]));
+    const Tensor heads_NHLE = at::scaled_dot_product_attention(by_head(qkv[0]), by_head(qkv[1]), by_head(qkv[2]), bias_HLL.unsqueeze(0),
+                                                               /*dropout_p=*/0.0, /*is_causal=*/false, /*scale=*/1.0);
     const Tensor attended_TD = x_TD + o_.forward(heads_NHLE.transpose(1, 2).reshape({x_TD.size(0), -1}), pass);
     const std::vector<Tensor> both = nn::project(norm2_.forward(attended_TD), {&gate_, &up_}, pass);
     return attended_TD + down_.forward(ops::gated_activation(activation_, both[0], both[1]), pass);

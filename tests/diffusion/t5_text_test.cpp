@@ -64,7 +64,8 @@ TEST(T5Text, StatesOfSd3AndFluxAreThoseOfDiffusers) {
   for (const auto& [name, pipeline] : {std::pair<std::string, const Pipeline*>{"flux", &flux}, {"sd3", &sd3}}) {
     const nn::ImageCondition found = TextEncoders(*pipeline, at::kFloat).encode(captions_of(*pipeline));
     EXPECT_EQ(found.states_NSD.size(1), name == "flux" ? 512 : 77 + 256);
-    lora::test::expect_close(at_positions(found.states_NSD, expected.tensor("positions")), expected.tensor(name + ".states"), 1e-6, name);
+    // The scores of T5 are not scaled down, which makes its states more sensitive to the order of sums than CLIP's.
+    lora::test::expect_close(at_positions(found.states_NSD, expected.tensor("positions")), expected.tensor(name + ".states"), 3e-6, name);
     lora::test::expect_close(found.pooled_NP, expected.tensor(name + ".pooled"), 1e-6, name);
   }
 }

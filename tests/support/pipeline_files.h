@@ -43,7 +43,7 @@ inline std::vector<io::NamedTensor> single_file_tensors(const std::string& famil
     const std::unique_ptr<io::Checkpoint> weights = pipeline.weights(component);
     for (const auto& [own, entry] : table.at("names").items()) {
       const bool is_open = own.ends_with('.') || own.ends_with('_');  // "weight" and "bias" follow
-      for (const std::string ending : is_open ? std::vector<std::string>{"weight", "bias"} : std::vector<std::string>{""}) {
+      for (const std::string& ending : is_open ? std::vector<std::string>{"weight", "bias"} : std::vector<std::string>{""}) {
         std::vector<at::Tensor> parts;
         for (const Json& part : entry.is_array() ? entry : Json::array({entry})) {
           const std::string name = part.get<std::string>() + ending;
