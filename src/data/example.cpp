@@ -119,7 +119,8 @@ int64_t Example::longest_document() const {
 
 std::vector<int32_t> Example::labels(size_t document) const {
   const TokenDocument* const own = token_document(*this, document);
-  return own != nullptr ? own->labels() : std::vector<int32_t>(ids(document).size(), kIgnore);
+  const size_t count = features() != nullptr ? 1 : ids(document).size();
+  return own != nullptr ? own->labels() : std::vector<int32_t>(count, kIgnore);
 }
 
 int32_t Example::label(size_t position, size_t document) const {
