@@ -25,7 +25,7 @@ void add_keys(Table<peft::TrainableTokensOptions>& table) {
 }
 
 void check_keys(const peft::TrainableTokensOptions& options, const ConfigPlace& at) {
-  if (options.token_indices.empty()) {
+  if (options.token_indices.empty() && at.sound({"token_indices"})) {
     at.key("token_indices").add("is missing: found no tokens to train, expected a list of ids");
   }
   if (options.layers_to_transform) {

@@ -38,7 +38,8 @@ TEST(OtherMethods, AResumedRunGivesTheSameBits) {
 /// The mean loss of a case's held-out rows, all of one weight for each token, before training.
 double start_loss(const GoldenCase& golden) {
   double sum = 0, tokens = 0;
-  for (const Json& document : read_json(golden.folder / "expected.json", ErrorKind::kData)["start_documents"]) {
+  const Json expected = read_json(golden.folder / "expected.json", ErrorKind::kData);
+  for (const Json& document : expected["start_documents"]) {
     const auto count = document["num_tokens"].get<double>();
     sum += document["loss"].get<double>() * count;
     tokens += count;
