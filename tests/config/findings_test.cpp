@@ -100,7 +100,7 @@ TEST(Findings, NotInThisVersion) {
       {"model.output=0", "…[model.output]"},
       {"data.train.0.format=preference",
        "[data.train[0].format] found \"preference\", which this version does not support, expected one of \"tokens\", \"text\", "
-       "\"prompt_completion\", \"instruction\", \"messages\", \"classification\", \"features\""},
+       "\"prompt_completion\", \"instruction\", \"messages\", \"classification\", \"features\", \"diffusion_tensors\", \"images\""},
       {"training.gradient_checkpointing=some", "…[training.gradient_checkpointing] found \"some\""},
       {"training.report_to=wandb", "…[training.report_to] found \"wandb\", expected one of \"none\", [], [\"none\"]"},
       {"training.objective=dpo", "…[training.objective]"},

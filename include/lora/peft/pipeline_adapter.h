@@ -19,7 +19,8 @@ std::string component_of(const std::string& name);
 /// transformers 5.6 and later leave it out, and every other program expects it.
 std::string pipeline_name(const std::string& component, const std::string& module);
 
-/// The name that chooses one of a component's modules in PEFT's lists and patterns, whether the model has `text_model.` in its names or not.
+/// The name that chooses one of a component's modules in PEFT's lists and patterns, whether the model has `text_model.` in its names or
+/// not.
 std::string target_of(const std::string& module);
 
 /// Whether the name, without a component, is that of a UNet's module: no other model has such names.
@@ -45,8 +46,8 @@ struct ComponentAdapter {
 /// first. Throws model Error if one part needs settle_start and another one does not.
 Adapter joined(std::vector<ComponentAdapter> parts);
 
-/// The reverse: the adapters of the components that it has updates of, with target_modules that choose each module by itself. Throws model Error if only some modules of one have a magnitude,
-/// because PEFT's use_dora is for all of them.
+/// The reverse: the adapters of the components that it has updates of, with target_modules that choose each module by itself. Throws model
+/// Error if only some modules of one have a magnitude, because PEFT's use_dora is for all of them.
 std::vector<ComponentAdapter> divided(const Adapter& adapter);
 
 /// The folder of a component in the folder of an adapter: the folder itself for the network.
