@@ -27,7 +27,7 @@ std::string sizes_text(const data::Dataset& images) {
   constexpr size_t kNamed = 6;
   std::map<std::pair<int64_t, int64_t>, int64_t> counts;
   for (const data::Example& example : images.examples) {
-    ++counts[{example.image()->latents[1], example.image()->latents[2]}];
+    counts[{example.image()->latents[1], example.image()->latents[2]}] += example.is_form ? 0 : 1;
   }
   std::vector<std::pair<std::pair<int64_t, int64_t>, int64_t>> sizes(counts.begin(), counts.end());
   std::stable_sort(sizes.begin(), sizes.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
@@ -46,7 +46,9 @@ std::string data_line(const std::string& label, const data::Dataset& dataset) {
     return label + counted(count, "row") + " of features " + Json(dataset.examples.front().features()->shape).dump();
   }
   if (!dataset.examples.empty() && dataset.examples.front().image() != nullptr) {
-    return label + counted(count, "image") + ", latents " + sizes_text(dataset);
+    const auto is_image = [](const data::Example& example) { return !example.is_form; };  // a form is another use of the image before it
+    const auto images = std::count_if(dataset.examples.begin(), dataset.examples.end(), is_image);
+    return label + counted(images, "image") + ", latents " + sizes_text(dataset);
   }
   const bool has_labels = count > 0 && dataset.examples.front().has_target();
   std::string line = label + counted(count, has_labels ? "labelled row" : "document") + ", " + counted(dataset.num_tokens(), "token") +
