@@ -211,9 +211,12 @@ class DpmPlusPlus2m : public Sampler {
 }  // namespace
 
 std::unique_ptr<Sampler> make_sampler(SamplerKind kind, const JsonReader& config, const NoiseSchedule& schedule, int64_t num_steps) {
-  if (num_steps < 1 || num_steps > schedule.num_timesteps()) {
-    config_error("steps", "found " + std::to_string(num_steps) + ", expected a number from 1 to " +
-                              std::to_string(schedule.num_timesteps()) + ", the timesteps of training");
+  // dpmpp_2m divides by the distance of its steps, and spaces one timestep more than it uses: with all of them some would be the same.
+  const bool needs_one_more = kind == SamplerKind::kDpmPlusPlus2m;
+  const int64_t most = schedule.num_timesteps() - (needs_one_more ? 1 : 0);
+  if (num_steps < 1 || num_steps > most) {
+    config_error("steps", "found " + std::to_string(num_steps) + ", expected a number from 1 to " + std::to_string(most) +
+                              (needs_one_more ? ", one less than" : ",") + " the timesteps of training");
   }
   refuse_other_values(config, kind);
   switch (kind) {
