@@ -28,7 +28,8 @@ inline constexpr const char* kScheduler = "scheduler";
 struct PipelineOptions {
   std::filesystem::path path;       ///< a diffusers folder, or a single-file checkpoint of Stability's layout (.safetensors)
   std::string variant = "";         ///< "fp16": weight files with this name before their extension; empty: the plain ones, else the only
-  std::filesystem::path vae = "";   ///< the folder of another VAE (config.json and weights); empty: the pipeline's own
+  /// Another VAE: a folder with config.json and weights, or a file of weights, to which the pipeline's config applies; empty: its own.
+  std::filesystem::path vae = "";
   /// For a single-file checkpoint, which has no tokenizer: a folder in diffusers' layout, from which the tokenizers are taken, and the
   /// configs that it has instead of the family's (diffusers' `config`); model.tokenizer in a run's config. A folder needs none.
   std::filesystem::path config = "";
