@@ -109,8 +109,7 @@ NoiseLevels karras_levels(const NoiseSchedule& schedule, double largest, double 
 }
 
 NoiseLevels euler_levels(SamplerKind kind, const JsonReader& config, const NoiseSchedule& schedule, Spacing spacing, int64_t count) {
-  const NoiseLevels levels =
-      levels_of(schedule, spaced_timesteps(config, spacing, schedule.num_timesteps(), count, /*fractional=*/true));
+  const NoiseLevels levels = levels_of(schedule, spaced_timesteps(config, spacing, schedule.num_timesteps(), count, /*fractional=*/true));
   if (kind == SamplerKind::kEuler && config.boolean("use_karras_sigmas", false)) {
     return karras_levels(schedule, levels.sigmas.front(), levels.sigmas[static_cast<size_t>(count - 1)], count, /*rounded=*/false);
   }

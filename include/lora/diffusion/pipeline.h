@@ -26,8 +26,8 @@ inline constexpr const char* kVae = "vae";
 inline constexpr const char* kScheduler = "scheduler";
 
 struct PipelineOptions {
-  std::filesystem::path path;       ///< a diffusers folder, or a single-file checkpoint of Stability's layout (.safetensors)
-  std::string variant = "";         ///< "fp16": weight files with this name before their extension; empty: the plain ones, else the only
+  std::filesystem::path path;  ///< a diffusers folder, or a single-file checkpoint of Stability's layout (.safetensors)
+  std::string variant = "";    ///< "fp16": weight files with this name before their extension; empty: the plain ones, else the only
   /// Another VAE: a folder with config.json and weights, or a file of weights, to which the pipeline's config applies; empty: its own.
   std::filesystem::path vae = "";
   /// For a single-file checkpoint, which has no tokenizer: a folder in diffusers' layout, from which the tokenizers are taken, and the
