@@ -165,12 +165,7 @@ Tensor T5Text::hidden(const nn::Pass& pass) const {
 }
 
 std::vector<nn::Parameter> T5Text::base_parameters() const {
-  std::vector<nn::Parameter> all;
-  for (const nn::Host* host : hosts_) {
-    const std::vector<nn::Parameter> own = host->base_parameters();
-    all.insert(all.end(), own.begin(), own.end());
-  }
-  return all;
+  return nn::base_parameters_of(hosts_);
 }
 
 nn::PassMemory T5Text::pass_memory(nn::Recompute recompute) const {
