@@ -51,7 +51,8 @@ struct ComponentConfig {
 class Pipeline {
  public:
   /// Reads model_index.json, or the header of the file. Throws model Error if it is neither, for an unknown `_class_name` (lists the known
-  /// ones), a single file of an unknown or unsupported model, and an inpainting model.
+  /// ones), a single file of an unknown or unsupported model, and an inpainting model; config Error for a variant of a single file and
+  /// for another folder of tokenizers where the pipeline has its own.
   explicit Pipeline(PipelineOptions options);
   ~Pipeline();
   Pipeline(Pipeline&&) noexcept;
