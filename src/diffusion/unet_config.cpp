@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "diffusion/config_sizes.h"
-#include "lora/base/text.h"
 
 namespace lora::diffusion {
 
