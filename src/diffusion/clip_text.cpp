@@ -162,12 +162,7 @@ Tensor ClipText::pooled(const Tensor& x_TD, const nn::Pass& pass) const {
 }
 
 std::vector<nn::Parameter> ClipText::base_parameters() const {
-  std::vector<nn::Parameter> all;
-  for (const nn::Host* host : hosts_) {
-    const std::vector<nn::Parameter> own = host->base_parameters();
-    all.insert(all.end(), own.begin(), own.end());
-  }
-  return all;
+  return nn::base_parameters_of(hosts_);
 }
 
 nn::PassMemory ClipText::pass_memory(nn::Recompute recompute) const {

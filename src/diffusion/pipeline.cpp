@@ -12,13 +12,27 @@ namespace lora::diffusion {
 
 namespace {
 
-std::unique_ptr<PipelineLayout> open_layout(const PipelineOptions& options) {
-  if (is_folder(options.path)) {
-    return open_pipeline_folder(options);
+/// Refuses options that have no effect on this kind of pipeline.
+void require_used_options(const PipelineOptions& options) {
+  std::error_code ignored;
+  if (is_folder(options.path) && !options.config.empty() && !fs::equivalent(options.config, options.path, ignored)) {
+    config_error("model.tokenizer", "found " + options.config.string() + " for the pipeline in " + options.path.string() +
+                                        ", expected no such key, because the folder of a pipeline has its own tokenizers");
   }
+  if (!is_folder(options.path) && !options.variant.empty()) {
+    config_error("model.variant", "found " + options.variant + " for " + options.path.string() +
+                                      ", expected no such key, because a single file has no variants");
+  }
+}
+
+std::unique_ptr<PipelineLayout> open_layout(const PipelineOptions& options) {
   std::error_code ignored;
   if (!fs::exists(options.path, ignored)) {
     model_error(options.path.string(), "there is nothing at this path, expected the folder of a pipeline or a .safetensors file");
+  }
+  require_used_options(options);
+  if (is_folder(options.path)) {
+    return open_pipeline_folder(options);
   }
   if (options.path.extension() != ".safetensors") {
     model_error(options.path.string(), "found a file of another kind, expected .safetensors, because pickled weights can run code when "

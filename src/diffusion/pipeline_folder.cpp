@@ -41,7 +41,7 @@ class PipelineFolder : public PipelineLayout {
     index_ = read_json(index_file_, ErrorKind::kModel);
     const JsonReader reader(index_, index_file_, ErrorKind::kModel);
     family_ = named_family(reader);
-    forces_zeros_ = reader.boolean("force_zeros_for_empty_prompt", family_ == PipelineFamily::kStableDiffusionXl);
+    forces_zeros_ = family_ == PipelineFamily::kStableDiffusionXl && reader.boolean("force_zeros_for_empty_prompt", true);
   }
 
   PipelineFamily family() const override { return family_; }

@@ -109,8 +109,7 @@ NoiseLevels karras_levels(const NoiseSchedule& schedule, double largest, double 
 }
 
 NoiseLevels euler_levels(SamplerKind kind, const JsonReader& config, const NoiseSchedule& schedule, Spacing spacing, int64_t count) {
-  const NoiseLevels levels =
-      levels_of(schedule, spaced_timesteps(config, spacing, schedule.num_timesteps(), count, /*fractional=*/true));
+  const NoiseLevels levels = levels_of(schedule, spaced_timesteps(config, spacing, schedule.num_timesteps(), count, /*fractional=*/true));
   if (kind == SamplerKind::kEuler && config.boolean("use_karras_sigmas", false)) {
     return karras_levels(schedule, levels.sigmas.front(), levels.sigmas[static_cast<size_t>(count - 1)], count, /*rounded=*/false);
   }
@@ -211,9 +210,12 @@ class DpmPlusPlus2m : public Sampler {
 }  // namespace
 
 std::unique_ptr<Sampler> make_sampler(SamplerKind kind, const JsonReader& config, const NoiseSchedule& schedule, int64_t num_steps) {
-  if (num_steps < 1 || num_steps > schedule.num_timesteps()) {
-    config_error("steps", "found " + std::to_string(num_steps) + ", expected a number from 1 to " +
-                              std::to_string(schedule.num_timesteps()) + ", the timesteps of training");
+  // dpmpp_2m divides by the distance of its steps, and spaces one timestep more than it uses: with all of them some would be the same.
+  const bool needs_one_more = kind == SamplerKind::kDpmPlusPlus2m;
+  const int64_t most = schedule.num_timesteps() - (needs_one_more ? 1 : 0);
+  if (num_steps < 1 || num_steps > most) {
+    config_error("steps", "found " + std::to_string(num_steps) + ", expected a number from 1 to " + std::to_string(most) +
+                              (needs_one_more ? ", one less than" : ",") + " the timesteps of training");
   }
   refuse_other_values(config, kind);
   switch (kind) {

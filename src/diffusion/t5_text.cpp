@@ -155,25 +155,22 @@ Tensor T5Text::hidden(const nn::Pass& pass) const {
   Tensor x_TD = tokens_.forward(pass.batch().tokens().ids_T);
   const Tensor bias_HLL = position_bias(layout.max_document);
   for (const auto& layer : layers_) {
-    x_TD = nn::recomputed(x_TD, pass, nn::Recompute::kLayers, [&layer = *layer, bias_HLL](const Tensor& x_TD, const nn::Pass& pass) {
-      return layer.forward(x_TD, bias_HLL, pass);
-    });
+    // The bias is an input too: it has a graph if its table is trained.
+    const auto run = [&layer = *layer](const std::vector<Tensor>& inputs, const nn::Pass& own) {
+      return layer.forward(inputs[0], inputs[1], own);
+    };
+    x_TD = nn::recomputed({x_TD, bias_HLL}, pass, nn::Recompute::kLayers, run);
   }
   return final_norm_.forward(x_TD);
 }
 
 std::vector<nn::Parameter> T5Text::base_parameters() const {
-  std::vector<nn::Parameter> all;
-  for (const nn::Host* host : hosts_) {
-    const std::vector<nn::Parameter> own = host->base_parameters();
-    all.insert(all.end(), own.begin(), own.end());
-  }
-  return all;
+  return nn::base_parameters_of(hosts_);
 }
 
 nn::PassMemory T5Text::pass_memory(nn::Recompute recompute) const {
   std::vector<nn::LayerMemory> layers;
-  bool has_gradient = tokens_.is_trained();
+  bool has_gradient = tokens_.is_trained() || bias_.is_trained();
   for (const auto& layer : layers_) {
     has_gradient = has_gradient || layer->is_trained();
     layers.push_back(layer->memory());

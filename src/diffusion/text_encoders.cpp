@@ -138,7 +138,7 @@ void TextEncoders::Impl::check_skip(const EncoderPlan& plan) const {
   const auto* const clip = dynamic_cast<const ClipText*>(models.back().body.get());
   const int64_t layers = clip == nullptr ? 0 : clip->config().num_layers;
   if (clip_skip < 0 || (clip != nullptr && plan.gives_states && left_out(plan) >= layers)) {
-    config_error("clip_skip", "found " + std::to_string(clip_skip) + ", expected a number from 0 to below the " +
+    config_error("clip_skip", "found " + std::to_string(clip_skip) + ", expected at least 0 and below the " +
                                   std::to_string(layers - left_out(plan) + clip_skip) + " layers of " + plan.component);
   }
 }

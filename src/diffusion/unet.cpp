@@ -191,12 +191,7 @@ std::vector<nn::Host*> UNet::modules() const {
 }
 
 std::vector<nn::Parameter> UNet::base_parameters() const {
-  std::vector<nn::Parameter> all;
-  for (const nn::Host* host : modules()) {
-    const std::vector<nn::Parameter> own = host->base_parameters();
-    all.insert(all.end(), own.begin(), own.end());
-  }
-  return all;
+  return nn::base_parameters_of(modules());
 }
 
 nn::PassMemory UNet::pass_memory(nn::Recompute recompute) const {

@@ -1,18 +1,14 @@
 #include "diffusion/unet_config.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
-#include "lora/base/log.h"
-#include "lora/base/text.h"
+#include "diffusion/config_sizes.h"
 
 namespace lora::diffusion {
 
 namespace {
 
-constexpr int64_t kMaxSize = 1 << 20;  // a larger one means a damaged file
-constexpr size_t kMaxLevels = 16;
 const char* const kHeads = "attention_head_dim";
 
 /// Keys that choose parts which this UNet does not have, each with the only value for which they are absent.
@@ -46,63 +42,23 @@ const std::vector<std::pair<std::string, Json>>& fixed_keys() {
   return keys;
 }
 
-/// Keys that are read, and those that do not change the result: a size by default, and a cast that diffusers' attention does not make.
-constexpr std::array kOtherKeys{"sample_size",
-                                "upcast_attention",
-                                "addition_embed_type_num_heads",
-                                "in_channels",
-                                "out_channels",
-                                "flip_sin_to_cos",
-                                "freq_shift",
-                                "down_block_types",
-                                "mid_block_type",
-                                "up_block_types",
-                                "block_out_channels",
-                                "layers_per_block",
-                                "mid_block_scale_factor",
-                                "dropout",
-                                "act_fn",
-                                "norm_num_groups",
-                                "norm_eps",
-                                "cross_attention_dim",
-                                "transformer_layers_per_block",
-                                "attention_head_dim",
-                                "use_linear_projection",
-                                "addition_embed_type",
-                                "addition_time_embed_dim",
-                                "projection_class_embeddings_input_dim"};
-
 void require_known_parts(const Json& config, const JsonReader& reader) {
   for (const auto& [key, value] : fixed_keys()) {
+    reader.has(key);  // for JsonAccess
     const auto found = config.find(key);
     if (found != config.end() && *found != value && !(value == false && found->is_null())) {
       reader.fail(key, shown(value) + ", because this UNet has no other form");
     }
   }
-  std::vector<std::string> unknown;
-  for (const auto& [key, value] : config.items()) {
-    const auto is_key = [&key = key](const auto& known) { return key == known; };
-    const auto is_fixed = [&key = key](const auto& fixed) { return key == fixed.first; };
-    if (!key.starts_with("_") && std::none_of(kOtherKeys.begin(), kOtherKeys.end(), is_key) &&
-        std::none_of(fixed_keys().begin(), fixed_keys().end(), is_fixed)) {
-      unknown.push_back(key);
-    }
-  }
-  if (!unknown.empty()) {
-    log::warn("[" + reader.where() + "] has keys that UNet2DConditionModel does not have, which are ignored: " + join(unknown));
-  }
 }
 
-int64_t size_in(const JsonReader& reader, const std::string& key, int64_t fallback) {
-  const int64_t value = reader.integer(key, fallback);
-  if (value < 1 || value > kMaxSize) {
-    reader.fail(key, "an integer from 1 to " + std::to_string(kMaxSize));
+/// Asks for keys that do not change the result: a size by default, a cast that diffusers' attention does not make, and numbers of a
+/// condition that the UNet may not have.
+void note_idle_keys(const JsonReader& reader) {
+  for (const char* key : {"sample_size", "upcast_attention", "addition_embed_type_num_heads", "addition_time_embed_dim",
+                          "projection_class_embeddings_input_dim"}) {
+    reader.has(key);
   }
-  return value;
-}
-
-bool is_size(const Json& value) {
-  return value.is_number_integer() && value.get<int64_t>() >= 1 && value.get<int64_t>() <= kMaxSize;
 }
 
 /// A list of sizes, or one size for all.
@@ -111,23 +67,11 @@ std::vector<int64_t> sizes_in(const JsonReader& reader, const std::string& key, 
     return std::vector<int64_t>(count, fallback);
   }
   const Json& value = reader.at(key);
-  if (is_size(value)) {
+  if (is_config_size(value)) {
     return std::vector<int64_t>(count, value.get<int64_t>());
   }
-  if (!value.is_array() || value.size() != count || !std::all_of(value.begin(), value.end(), is_size)) {
+  if (!value.is_array() || value.size() != count || !std::all_of(value.begin(), value.end(), is_config_size)) {
     reader.fail(key, "an integer of at least 1, or a list of one for each of block_out_channels (" + std::to_string(count) + ")");
-  }
-  return value.get<std::vector<int64_t>>();
-}
-
-std::vector<int64_t> channels_in(const JsonReader& reader) {
-  const char* const key = "block_out_channels";
-  if (!reader.has(key)) {
-    return {320, 640, 1280, 1280};
-  }
-  const Json& value = reader.at(key);
-  if (!value.is_array() || value.empty() || value.size() > kMaxLevels || !std::all_of(value.begin(), value.end(), is_size)) {
-    reader.fail(key, "a list of 1 to " + std::to_string(kMaxLevels) + " integers of at least 1");
   }
   return value.get<std::vector<int64_t>>();
 }
@@ -141,8 +85,8 @@ std::vector<bool> attends_in(const JsonReader& reader, const std::string& key, s
   const Json types = reader.has(key) ? reader.at(key) : Json();
   const auto is_type = [&](const Json& type) { return type == plain || type == attending; };
   if (!types.is_array() || types.size() != count || !std::all_of(types.begin(), types.end(), is_type)) {
-    reader.fail(key, "a list of \"" + plain + "\" and \"" + attending + "\", one for each of block_out_channels (" +
-                         std::to_string(count) + ")");
+    reader.fail(
+        key, "a list of \"" + plain + "\" and \"" + attending + "\", one for each of block_out_channels (" + std::to_string(count) + ")");
   }
   std::vector<bool> attends;
   for (const Json& type : types) {
@@ -152,7 +96,7 @@ std::vector<bool> attends_in(const JsonReader& reader, const std::string& key, s
 }
 
 std::vector<UNetLevel> levels_in(const JsonReader& reader) {
-  const std::vector<int64_t> channels = channels_in(reader);
+  const std::vector<int64_t> channels = config_channels(reader, {320, 640, 1280, 1280});
   const size_t count = channels.size();
   const std::vector<int64_t> layers = sizes_in(reader, "layers_per_block", count, 2);
   const std::vector<int64_t> heads = sizes_in(reader, kHeads, count, 8);
@@ -184,7 +128,8 @@ std::optional<AddedCondition> added_in(const JsonReader& reader) {
   if (reader.at(key) != "text_time") {
     reader.fail(key, "\"text_time\" (SDXL) or null");
   }
-  const AddedCondition added{size_in(reader, "addition_time_embed_dim", 0), size_in(reader, "projection_class_embeddings_input_dim", 0)};
+  const AddedCondition added{config_size(reader, "addition_time_embed_dim", 0),
+                             config_size(reader, "projection_class_embeddings_input_dim", 0)};
   if (added.time_embed_dim % 2 != 0 || added.input_dim <= 6 * added.time_embed_dim) {
     reader.fail("projection_class_embeddings_input_dim",
                 "more than 6 times addition_time_embed_dim, which is even (found " + std::to_string(added.time_embed_dim) + ")");
@@ -238,12 +183,13 @@ void read_numbers(const JsonReader& reader, UNetConfig& unet) {
 }  // namespace
 
 UNetConfig read_unet_config(const Json& config, const std::string& where) {
+  const JsonAccess access;
   const JsonReader reader(config, where, ErrorKind::kModel);
   require_known_parts(config, reader);
   UNetConfig unet{};
   unet.levels = levels_in(reader);
-  unet.in_channels = size_in(reader, "in_channels", 4);
-  unet.out_channels = size_in(reader, "out_channels", 4);
+  unet.in_channels = config_size(reader, "in_channels", 4);
+  unet.out_channels = config_size(reader, "out_channels", 4);
   if (unet.in_channels != unet.out_channels) {
     reader.fail("in_channels", "out_channels (" + std::to_string(unet.out_channels) + "); inpainting models are not supported");
   }
@@ -251,13 +197,15 @@ UNetConfig read_unet_config(const Json& config, const std::string& where) {
   unet.cross_attention_dim = text_channels_in(reader, unet.levels.size());
   unet.linear_projection = reader.boolean("use_linear_projection", false);
   unet.added = added_in(reader);
-  unet.num_groups = size_in(reader, "norm_num_groups", reader.is_null("norm_num_groups") ? 0 : 32);
+  unet.num_groups = config_size(reader, "norm_num_groups", reader.is_null("norm_num_groups") ? 0 : 32);
   unet.cosine_first = reader.boolean("flip_sin_to_cos", true);
   if (const std::string act = reader.string("act_fn", "silu"); act != "silu" && act != "swish") {
     reader.fail("act_fn", "\"silu\"");
   }
   read_numbers(reader, unet);
   require_divisors(unet, reader);
+  note_idle_keys(reader);
+  warn_of_unread_keys(config, where, access, "UNet2DConditionModel");
   return unet;
 }
 

@@ -9,6 +9,7 @@
 #include "diffusion/resnet_block.h"
 #include "diffusion/vae_config.h"
 #include "lora/base/error.h"
+#include "lora/base/log.h"
 #include "lora/io/tensor_facts.h"
 #include "lora/nn/conv2d.h"
 #include "lora/nn/group_norm.h"
@@ -19,6 +20,7 @@ namespace {
 
 constexpr double kVaeNormEps = 1e-6;
 constexpr int64_t kRgb = 3;
+constexpr double kBlack = -1.0;
 constexpr double kMinLogVariance = -30.0, kMaxLogVariance = 20.0;  // DiagonalGaussianDistribution's
 
 /// Where the modules of an autoencoder take their weights from.
@@ -269,7 +271,13 @@ Tensor Vae::decode(const Tensor& latents_NCHW) const {
     z_NCHW = z_NCHW * for_channels(config.deviation).to(z_NCHW.device()) + for_channels(config.mean).to(z_NCHW.device());
   }
   const Tensor images_NHWC = impl_->decoder->forward(impl_->to_rows(z_NCHW), frozen_pass());
-  return images_NHWC.to(at::kFloat).permute({0, 3, 1, 2}).contiguous();
+  const Tensor images_NCHW = images_NHWC.to(at::kFloat).permute({0, 3, 1, 2}).contiguous();
+  if (at::isfinite(images_NCHW).all().item<bool>()) {
+    return images_NCHW;
+  }
+  log::warn("[vae] computes pixels that are not finite, which become black: the network's latents are not finite, or numbers overflow in "
+            "this dtype");
+  return images_NCHW.nan_to_num(kBlack, kBlack, kBlack);
 }
 
 }  // namespace lora::diffusion

@@ -2,39 +2,12 @@
 
 #include <algorithm>
 
-#include "lora/base/json_access.h"
-#include "lora/base/log.h"
-#include "lora/base/text.h"
+#include "diffusion/config_sizes.h"
 
 namespace lora::diffusion {
 namespace {
 
-constexpr int64_t kMaxChannels = 1 << 16;  // more means a damaged file
-constexpr size_t kMaxResolutions = 16;
 constexpr int64_t kImageChannels = 3;
-
-int64_t count_in(const JsonReader& reader, const std::string& key, int64_t fallback) {
-  const int64_t value = reader.integer(key, fallback);
-  if (value < 1 || value > kMaxChannels) {
-    reader.fail(key, "an integer from 1 to " + std::to_string(kMaxChannels));
-  }
-  return value;
-}
-
-std::vector<int64_t> resolutions_in(const JsonReader& reader) {
-  const char* const key = "block_out_channels";
-  if (!reader.has(key)) {
-    return {64};
-  }
-  const Json& value = reader.at(key);
-  const auto is_count = [](const Json& item) {
-    return item.is_number_integer() && item.get<int64_t>() >= 1 && item.get<int64_t>() <= kMaxChannels;
-  };
-  if (!value.is_array() || value.empty() || value.size() > kMaxResolutions || !std::all_of(value.begin(), value.end(), is_count)) {
-    reader.fail(key, "a list of 1 to " + std::to_string(kMaxResolutions) + " integers of at least 1");
-  }
-  return value.get<std::vector<int64_t>>();
-}
 
 void require_block_types(const JsonReader& reader, const std::string& key, const std::string& type, size_t count) {
   const Json expected(std::vector<std::string>(count, type));
@@ -78,18 +51,6 @@ void note_keys_without_effect(const JsonReader& reader) {
   reader.boolean("force_upcast", true);
 }
 
-void warn_of_unknown_keys(const Json& config, const JsonReader& reader, const JsonAccess& access) {
-  std::vector<std::string> unknown;
-  for (const auto& [key, value] : config.items()) {
-    if (!key.starts_with("_") && !access.was_read(config, key)) {
-      unknown.push_back(key);
-    }
-  }
-  if (!unknown.empty()) {
-    log::warn("[" + reader.where() + "] has keys that AutoencoderKL does not have, which are ignored: " + join(unknown));
-  }
-}
-
 }  // namespace
 
 VaeConfig read_vae_config(const Json& config, const std::string& where) {
@@ -99,7 +60,7 @@ VaeConfig read_vae_config(const Json& config, const std::string& where) {
     reader.fail("_class_name", "\"AutoencoderKL\"");
   }
   VaeConfig vae{};
-  vae.channels = resolutions_in(reader);
+  vae.channels = config_channels(reader, {64});
   require_block_types(reader, "down_block_types", "DownEncoderBlock2D", vae.channels.size());
   require_block_types(reader, "up_block_types", "UpDecoderBlock2D", vae.channels.size());
   for (const char* key : {"in_channels", "out_channels"}) {
@@ -110,20 +71,20 @@ VaeConfig read_vae_config(const Json& config, const std::string& where) {
   if (const std::string act = reader.string("act_fn", "silu"); act != "silu" && act != "swish") {
     reader.fail("act_fn", "\"silu\"");
   }
-  vae.num_layers = count_in(reader, "layers_per_block", 1);
-  vae.num_groups = count_in(reader, "norm_num_groups", 32);
+  vae.num_layers = config_size(reader, "layers_per_block", 1);
+  vae.num_groups = config_size(reader, "norm_num_groups", 32);
   for (const int64_t channels : vae.channels) {
     if (channels % vae.num_groups != 0) {
       reader.fail("norm_num_groups", "a divisor of each of block_out_channels (" + std::to_string(channels) + ")");
     }
   }
-  vae.latent_channels = count_in(reader, "latent_channels", 4);
+  vae.latent_channels = config_size(reader, "latent_channels", 4);
   vae.has_attention = reader.boolean("mid_block_add_attention", true);
   vae.has_quant_conv = reader.boolean("use_quant_conv", true);
   vae.has_post_quant_conv = reader.boolean("use_post_quant_conv", true);
   read_scale(reader, vae);
   note_keys_without_effect(reader);
-  warn_of_unknown_keys(config, reader, access);
+  warn_of_unread_keys(config, where, access, "AutoencoderKL");
   return vae;
 }
 

@@ -33,7 +33,6 @@ std::vector<int64_t> shape_of(const TensorView& view, const std::vector<int64_t>
       return shape;
     }
     case ViewKind::kWhole:
-    case ViewKind::kSwapped:
       break;
   }
   return stored;
@@ -47,10 +46,6 @@ at::Tensor viewed(const TensorView& view, const at::Tensor& stored) {
       return stored.t().contiguous();
     case ViewKind::kRows:
       return stored.narrow(0, view.begin_row, view.num_rows);
-    case ViewKind::kSwapped: {
-      const std::vector<at::Tensor> halves = stored.chunk(2);
-      return at::cat({halves[1], halves[0]});
-    }
     case ViewKind::kWhole:
       break;
   }
@@ -64,8 +59,6 @@ bool fits(const TensorView& view, const std::vector<int64_t>& stored) {
       return stored.size() == 2;
     case ViewKind::kRows:
       return !stored.empty() && view.num_rows > 0 && view.begin_row + view.num_rows <= stored[0];
-    case ViewKind::kSwapped:
-      return !stored.empty() && stored[0] % 2 == 0 && stored[0] > 0;
     case ViewKind::kWhole:
     case ViewKind::kMatrix:
       break;

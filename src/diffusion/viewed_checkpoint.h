@@ -14,7 +14,6 @@ enum class ViewKind {
   kMatrix,      ///< a 1x1 convolution [O, I, 1, 1] (or [O, I, 1]) as a matrix [O, I]
   kTransposed,  ///< [I, O] as [O, I]
   kRows,        ///< some of its rows
-  kSwapped,     ///< with its halves of rows exchanged
 };
 
 /// A tensor of a model and where its numbers are.

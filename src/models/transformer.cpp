@@ -78,12 +78,7 @@ std::vector<nn::Host*> Transformer::taps() {
 }
 
 std::vector<nn::Parameter> Transformer::base_parameters() const {
-  std::vector<nn::Parameter> all;
-  for (const nn::Host* host : hosts_) {
-    const std::vector<nn::Parameter> own = host->base_parameters();
-    all.insert(all.end(), own.begin(), own.end());
-  }
-  return all;
+  return nn::base_parameters_of(hosts_);
 }
 
 nn::PassMemory Transformer::pass_memory(nn::Recompute recompute) const {

@@ -69,4 +69,13 @@ BaseWeight& Host::add_weight(const std::string& part, std::shared_ptr<const ops:
   return weights_.emplace_back(name_ + "." + part, std::move(matrix), owned);
 }
 
+std::vector<Parameter> base_parameters_of(const std::vector<Host*>& hosts) {
+  std::vector<Parameter> all;
+  for (const Host* host : hosts) {
+    const std::vector<Parameter> own = host->base_parameters();
+    all.insert(all.end(), own.begin(), own.end());
+  }
+  return all;
+}
+
 }  // namespace lora::nn

@@ -38,10 +38,8 @@ std::vector<Host*> Model::hosts() const {
 
 std::vector<Parameter> Model::base_parameters() const {
   std::vector<Parameter> all = body->base_parameters();
-  for (const Host* host : hosts_of_heads(*this)) {
-    const std::vector<Parameter> own = host->base_parameters();
-    all.insert(all.end(), own.begin(), own.end());
-  }
+  const std::vector<Parameter> of_heads = base_parameters_of(hosts_of_heads(*this));
+  all.insert(all.end(), of_heads.begin(), of_heads.end());
   return all;
 }
 

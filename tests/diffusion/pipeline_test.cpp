@@ -95,6 +95,18 @@ TEST(Pipeline, ChoosesAmongVariantsAndReadsShards) {
   expect_refused({"unet/diffusion_pytorch_model-00002-of-00002.safetensors", "index.json lists it"}, [&] { sharded.weights(kUnet); });
 }
 
+TEST(Pipeline, RefusesOptionsWithoutEffect) {
+  PipelineOptions options{pipeline_folder("sd2")};
+  options.config = pipeline_folder("sd2") / ".";  // the same folder
+  EXPECT_EQ(Pipeline(options).family(), PipelineFamily::kStableDiffusion);
+  options.config = pipeline_folder("sd1");
+  lora::test::expect_error(ErrorKind::kConfig, {"[model.tokenizer]", "its own tokenizers"}, [&] { Pipeline pipeline(options); });
+  const lora::test::TemporaryFolder temporary;
+  PipelineOptions file{lora::test::write_single_file("sd1", temporary)};
+  file.variant = "fp16";
+  lora::test::expect_error(ErrorKind::kConfig, {"[model.variant]", "fp16", "single file"}, [&] { Pipeline pipeline(file); });
+}
+
 TEST(Pipeline, TakesAnotherVae) {
   const lora::test::TemporaryFolder temporary;
   PipelineOptions options{pipeline_folder("sd2")};

@@ -122,6 +122,11 @@ TEST(Sampler, RefusesWhatItDoesNotDo) {
     test::expect_error(ErrorKind::kConfig, {"steps", std::to_string(steps), "1000"},
                        [&] { make_sampler(kEuler, reader, NoiseSchedule(reader), steps); });
   }
+  const Json plain = Json::object();
+  const JsonReader defaults(plain, "scheduler_config.json", ErrorKind::kModel);
+  EXPECT_EQ(make_sampler(kDpmPlusPlus2m, defaults, NoiseSchedule(defaults), 999)->num_steps(), 999);
+  test::expect_error(ErrorKind::kConfig, {"steps", "1000", "999"},
+                     [&] { make_sampler(kDpmPlusPlus2m, defaults, NoiseSchedule(defaults), 1000); });
 }
 
 }  // namespace

@@ -70,6 +70,33 @@ TEST(T5Text, StatesOfSd3AndFluxAreThoseOfDiffusers) {
   }
 }
 
+TEST(T5Text, RecomputesLayersThatShareATrainedBias) {
+  const lora::test::TemporaryFolder folder;
+  const Pipeline pipeline({write_text_pipeline(folder, "FluxPipeline", {{"", ""}, {"_2", "t5"}})});
+  const ComponentConfig config = pipeline.config("text_encoder_2");
+  const auto weights = pipeline.weights("text_encoder_2");
+  T5Text model(read_t5_text_config(config.reader()), *weights, at::kFloat);
+  const std::vector<int32_t> ids{5, 3, 8, 2, 9, 1};
+  const auto gradient = [&](nn::Recompute recompute) {
+    for (nn::Host* host : model.hosts()) {
+      if (!host->name().ends_with("relative_attention_bias")) {
+        continue;
+      }
+      host->remove_adapters();
+      const Tensor table = host->base_parameters().front().tensor.clone().requires_grad_(true);
+      host->weights().front().replace("a", table);
+      host->use_adapter("a");
+      const nn::Pass pass = nn::training_pass(nn::make_token_batch({{&ids, nullptr, 0}}), /*seed=*/1, /*step=*/1, recompute);
+      model.hidden(pass).sigmoid().sum().backward();
+      return table.grad();
+    }
+    return Tensor();
+  };
+  const Tensor expected = gradient(nn::Recompute::kNothing);
+  EXPECT_GT(expected.abs().max().item<double>(), 0.0);
+  lora::test::expect_close(gradient(nn::Recompute::kLayers), expected, 1e-5);
+}
+
 TEST(T5Text, RefusesConfigsThatItDoesNotFollow) {
   const Json config = read_json(kT5 / "text_encoder" / "config.json", ErrorKind::kData);
   const auto refused = [&config](const std::string& key, const Json& value, const std::string& part) {

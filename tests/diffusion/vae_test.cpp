@@ -1,6 +1,7 @@
 #include "lora/diffusion/vae.h"
 
 #include <cmath>
+#include <limits>
 
 #include "lora/diffusion/pipeline.h"
 #include "lora/io/tensors.h"
@@ -97,6 +98,7 @@ TEST(Vae, RefusesOtherShapesAndOverflow) {
   const Vae vae = vae_of("sd1");
   test::expect_error(ErrorKind::kModel, {"images", "[1, 3, 20, 24]", "multiples of 8"}, [&] { vae.encode(at::zeros({1, 3, 20, 24})); });
   test::expect_error(ErrorKind::kModel, {"latents", "[1, 16, 2, 2]", "4"}, [&] { vae.decode(at::zeros({1, 16, 2, 2})); });
+  EXPECT_TRUE(at::isfinite(vae.decode(at::full({1, 4, 2, 2}, std::numeric_limits<double>::quiet_NaN()))).all().item<bool>());
   test::expect_error(ErrorKind::kModel, {"not finite", "float32"}, [&] { vae.encode(at::full({1, 3, 8, 8}, 3e38)); });
 }
 

@@ -26,9 +26,10 @@ inline constexpr const char* kVae = "vae";
 inline constexpr const char* kScheduler = "scheduler";
 
 struct PipelineOptions {
-  std::filesystem::path path;       ///< a diffusers folder, or a single-file checkpoint of Stability's layout (.safetensors)
-  std::string variant = "";         ///< "fp16": weight files with this name before their extension; empty: the plain ones, else the only
-  std::filesystem::path vae = "";   ///< the folder of another VAE (config.json and weights); empty: the pipeline's own
+  std::filesystem::path path;  ///< a diffusers folder, or a single-file checkpoint of Stability's layout (.safetensors)
+  std::string variant = "";    ///< "fp16": weight files with this name before their extension; empty: the plain ones, else the only
+  /// Another VAE: a folder with config.json and weights, or a file of weights, to which the pipeline's config applies; empty: its own.
+  std::filesystem::path vae = "";
   /// For a single-file checkpoint, which has no tokenizer: a folder in diffusers' layout, from which the tokenizers are taken, and the
   /// configs that it has instead of the family's (diffusers' `config`); model.tokenizer in a run's config. A folder needs none.
   std::filesystem::path config = "";
@@ -50,7 +51,8 @@ struct ComponentConfig {
 class Pipeline {
  public:
   /// Reads model_index.json, or the header of the file. Throws model Error if it is neither, for an unknown `_class_name` (lists the known
-  /// ones), a single file of an unknown or unsupported model, and an inpainting model.
+  /// ones), a single file of an unknown or unsupported model, and an inpainting model; config Error for a variant of a single file and
+  /// for another folder of tokenizers where the pipeline has its own.
   explicit Pipeline(PipelineOptions options);
   ~Pipeline();
   Pipeline(Pipeline&&) noexcept;

@@ -54,7 +54,7 @@ class Sampler {
 /// Reads what a scheduler_config.json of any class says of sampling (timestep_spacing, steps_offset, use_karras_sigmas, …), as diffusers'
 /// `from_config` of the kind's scheduler does: absent keys have that class's defaults.
 /// Throws model Error naming a key that asks for something which the kind here does not do.
-/// @param num_steps from 1 to the schedule's number of timesteps; otherwise throws config Error.
+/// @param num_steps from 1 to the schedule's number of timesteps (one less for kDpmPlusPlus2m); otherwise throws config Error.
 std::unique_ptr<Sampler> make_sampler(SamplerKind kind, const JsonReader& config, const NoiseSchedule& schedule, int64_t num_steps);
 
 /// What the images are to show, and what not.

@@ -38,7 +38,8 @@ class Vae {
   /// The latents of images [N, 3, H, W] with values from -1 to 1, in float32. H and W are multiples of downscale(). Throws model Error if
   /// a number of the result is not finite.
   LatentDistribution encode(const Tensor& images_N3HW) const;
-  /// The images [N, 3, H, W] of latents, in float32; values are about -1 to 1, and not limited to that.
+  /// The images [N, 3, H, W] of latents, in float32; values are about -1 to 1, and not limited to that. Values that are not finite become
+  /// -1 with a warning.
   Tensor decode(const Tensor& latents_NCHW) const;
 
   int64_t latent_channels() const;

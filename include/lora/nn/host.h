@@ -84,4 +84,7 @@ class Host {
   std::vector<std::unique_ptr<Attachment>> attachments_;
 };
 
+/// The base's own weights of all these hosts, in order (Host::base_parameters).
+std::vector<Parameter> base_parameters_of(const std::vector<Host*>& hosts);
+
 }  // namespace lora::nn
