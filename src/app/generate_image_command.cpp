@@ -88,6 +88,14 @@ std::vector<std::string> adapter_names(const GenerateImageRequest& request) {
   return names;
 }
 
+/// The request without the names of its adapters, which nothing refers to, as all are used at once.
+GenerateImageRequest without_names(GenerateImageRequest request) {
+  for (std::string& adapter : request.inference.adapters) {
+    adapter = adapter_folder(adapter).string();
+  }
+  return request;
+}
+
 double weight_of(const GenerateImageRequest& request, size_t adapter) {
   return request.weights.empty() ? 1.0 : request.weights[adapter];
 }
@@ -147,7 +155,8 @@ at::Tensor sample_with_adapters(const GenerateImageRequest& request, const diffu
 
 }  // namespace
 
-int generate_image_command(const GenerateImageRequest& request) {
+int generate_image_command(const GenerateImageRequest& given) {
+  const GenerateImageRequest request = without_names(given);
   require_weights(request);
   const models::ModelOptions model = model_options(request.inference, train::ObjectiveKind::kDenoising);
   std::vector<fs::path> inputs{model.path};

@@ -59,6 +59,7 @@ TEST(Image, DependsOnSeedSizeSamplerPromptAndAdapters) {
   EXPECT_EQ(own.image("sd1", {"--seed", "42", "--guidance", "7.5", "--sampler", "ddim"}), plain);
   EXPECT_EQ(own.image("sd1", {"--adapter", attention, "--weight", "0"}), plain);
   const std::string one = own.image("sd1", {"--adapter", attention});
+  EXPECT_EQ(own.image("sd1", {"--adapter", "cats=" + attention}), one);
   const std::vector<Arguments> others{{"--seed", "43"},
                                       {"--guidance", "1"},
                                       {"--sampler", "euler_a"},
