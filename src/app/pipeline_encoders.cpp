@@ -4,6 +4,7 @@
 
 #include <optional>
 
+#include "app/image_pipeline.h"
 #include "app/pipeline_base.h"
 #include "lora/base/file.h"
 #include "lora/base/log.h"
@@ -32,14 +33,6 @@ std::string identity_of_tokenizer(const Pipeline& pipeline, const std::string& t
     identity += sha256_of_file(file, ErrorKind::kModel);
   }
   return identity;
-}
-
-/// Side of the images that the network was trained on, in pixels.
-image::Size native_size(const Pipeline& pipeline) {
-  constexpr int64_t kLatentSide = 64, kPixels = 8;
-  const Json size = pipeline.config(pipeline.network()).json.value("sample_size", Json(kLatentSide));
-  const int64_t side = kPixels * (size.is_number_integer() ? size.get<int64_t>() : kLatentSide);
-  return {side, side};
 }
 
 }  // namespace
@@ -102,7 +95,8 @@ PipelineEncoders::PipelineEncoders(const models::ModelOptions& model, std::files
   own.functions.image_identity = sha256(identity_of(own.pipeline, diffusion::kVae) + "float32");
   own.functions.caption_identity = own.caption_identity();
   own.functions.cache = std::move(cache);
-  own.functions.resolution = native_size(own.pipeline);
+  const int64_t side = default_side(own.pipeline, own.functions.side_multiple);
+  own.functions.resolution = {side, side};
   own.functions.takes_time_ids = own.pipeline.family() == diffusion::PipelineFamily::kStableDiffusionXl;
 }
 
