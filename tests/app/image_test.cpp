@@ -124,6 +124,8 @@ TEST(Image, RunsWriteImagesOfWhatTheyHaveTrained) {
                 std::to_string(mix64(42, 1))});
   EXPECT_EQ(generated.exit_code, 0) << generated.err;
   EXPECT_EQ(read_text(again), read_text(samples / "step-000004-2.png"));
+  const Outcome watched = train(R"({"prompts": ["a house"], "steps": 2})");  // the same run, which has finished
+  EXPECT_EQ(watched.exit_code, 0) << watched.err;
 }
 
 }  // namespace
