@@ -168,7 +168,12 @@ int generate_image_command(const GenerateImageRequest& given) {
   const ImageOptions options = image_options(request, pipeline, vae.downscale());
   const diffusion::EncodedPrompt prompt = encode_with_adapters(request, pipeline, options, device);
   const at::Tensor latents = sample_with_adapters(request, pipeline, prompt, options, vae.downscale(), device);
-  output.write(image::encode_png(to_bytes(vae.decode(latents)[0])));
+  const at::Tensor decoded_3HW = vae.decode(latents)[0];
+  if (!at::isfinite(decoded_3HW).all().item<bool>()) {
+    model_error(model.path.string(), "gives an image with values that are not finite. Likely cause: --dtype float16, or an adapter that is "
+                                     "too strong. Use --dtype bfloat16 or float32, or a lower --weight.");
+  }
+  output.write(image::encode_png(to_bytes(decoded_3HW)));
   log::info("wrote " + output.name() + ": " + std::to_string(options.width) + " x " + std::to_string(options.height) + " pixels, " +
             std::to_string(options.steps) + " steps, seed " + std::to_string(options.seed));
   return 0;
