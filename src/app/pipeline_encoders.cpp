@@ -44,6 +44,7 @@ struct PipelineEncoders::Impl {
   std::optional<diffusion::Vae> vae;
   std::optional<diffusion::CaptionTokenizers> tokenizers;
   std::optional<diffusion::TextEncoders> text_encoders;
+  int64_t num_cut_captions = 0;
 
   explicit Impl(const models::ModelOptions& options) : pipeline(pipeline_options(options)), model(options) {}
 
@@ -72,11 +73,19 @@ struct PipelineEncoders::Impl {
     }
     const diffusion::CaptionIds ids = tokenizers->encode(caption);
     if (ids.num_cut > 0) {
-      log::warn("the text encoders do not see the last " + std::to_string(ids.num_cut) +
-                " tokens of a caption: " + printable(caption, 100));
+      warn_of_cut(caption, ids.num_cut);
     }
     const nn::ImageCondition found = text_encoders->encode({ids});
     return {found.states_NSD[0].cpu(), found.pooled_NP.defined() ? found.pooled_NP[0].cpu() : at::Tensor()};
+  }
+
+  /// Warns of the first few captions of a run only.
+  void warn_of_cut(const std::string& caption, int64_t count) {
+    constexpr int64_t kMostCaptions = 5;
+    if (++num_cut_captions <= kMostCaptions) {
+      log::warn("the text encoders do not see the last " + std::to_string(count) + " tokens of a caption: " + printable(caption, 100) +
+                (num_cut_captions == kMostCaptions ? ". Further captions of this kind are not listed." : ""));
+    }
   }
 
   std::string caption_identity() const {
