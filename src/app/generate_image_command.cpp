@@ -88,6 +88,14 @@ std::vector<std::string> adapter_names(const GenerateImageRequest& request) {
   return names;
 }
 
+/// The request without the names of its adapters, which nothing refers to, as all are used at once.
+GenerateImageRequest without_names(GenerateImageRequest request) {
+  for (std::string& adapter : request.inference.adapters) {
+    adapter = adapter_folder(adapter).string();
+  }
+  return request;
+}
+
 double weight_of(const GenerateImageRequest& request, size_t adapter) {
   return request.weights.empty() ? 1.0 : request.weights[adapter];
 }
@@ -147,7 +155,8 @@ at::Tensor sample_with_adapters(const GenerateImageRequest& request, const diffu
 
 }  // namespace
 
-int generate_image_command(const GenerateImageRequest& request) {
+int generate_image_command(const GenerateImageRequest& given) {
+  const GenerateImageRequest request = without_names(given);
   require_weights(request);
   const models::ModelOptions model = model_options(request.inference, train::ObjectiveKind::kDenoising);
   std::vector<fs::path> inputs{model.path};
@@ -159,7 +168,12 @@ int generate_image_command(const GenerateImageRequest& request) {
   const ImageOptions options = image_options(request, pipeline, vae.downscale());
   const diffusion::EncodedPrompt prompt = encode_with_adapters(request, pipeline, options, device);
   const at::Tensor latents = sample_with_adapters(request, pipeline, prompt, options, vae.downscale(), device);
-  output.write(image::encode_png(to_bytes(vae.decode(latents)[0])));
+  const at::Tensor decoded_3HW = vae.decode(latents)[0];
+  if (!at::isfinite(decoded_3HW).all().item<bool>()) {
+    model_error(model.path.string(), "gives an image with values that are not finite. Likely cause: --dtype float16, or an adapter that is "
+                                     "too strong. Use --dtype bfloat16 or float32, or a lower --weight.");
+  }
+  output.write(image::encode_png(to_bytes(decoded_3HW)));
   log::info("wrote " + output.name() + ": " + std::to_string(options.width) + " x " + std::to_string(options.height) + " pixels, " +
             std::to_string(options.steps) + " steps, seed " + std::to_string(options.seed));
   return 0;

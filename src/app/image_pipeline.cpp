@@ -29,8 +29,9 @@ double default_guidance(diffusion::PipelineFamily family) {
 }
 
 int64_t default_side(const diffusion::Pipeline& pipeline, int64_t downscale) {
-  const diffusion::ComponentConfig config = pipeline.config(pipeline.network());
-  return downscale * config.reader().integer("sample_size", 64);
+  constexpr int64_t kLatentSide = 64;
+  const Json size = pipeline.config(pipeline.network()).json.value("sample_size", Json(kLatentSide));
+  return downscale * (size.is_number_integer() ? size.get<int64_t>() : kLatentSide);
 }
 
 diffusion::Vae open_decoder(const diffusion::Pipeline& pipeline, const at::Device& device) {

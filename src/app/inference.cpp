@@ -116,8 +116,12 @@ tokenizer::ChatTemplateChoice InferenceParts::template_choice(const std::string&
   return {flag, found == adapters.end() ? fs::path() : found->folder, "--chat-template"};
 }
 
+fs::path adapter_folder(const std::string& flag) {
+  return parse_adapter_flag(flag).folder;
+}
+
 fs::path first_adapter_folder(const InferenceRequest& request) {
-  return request.adapters.empty() ? fs::path() : parse_adapter_flag(request.adapters.front()).folder;
+  return request.adapters.empty() ? fs::path() : adapter_folder(request.adapters.front());
 }
 
 std::unique_ptr<tokenizer::ChatTemplate> row_template(data::RowFormat format, const tokenizer::ChatTemplateChoice& choice,

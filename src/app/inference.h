@@ -40,6 +40,9 @@ struct InferenceParts {
   tokenizer::ChatTemplateChoice template_choice(const std::string& adapter, const std::string& flag) const;
 };
 
+/// The folder that an --adapter names: "NAME=DIR" or "DIR".
+std::filesystem::path adapter_folder(const std::string& flag);
+
 /// The folder of the first adapter in the flags; empty without adapters.
 std::filesystem::path first_adapter_folder(const InferenceRequest& request);
 

@@ -19,28 +19,22 @@ bool has_adapter(const fs::path& folder) {
   return fs::exists(folder / peft::kAdapterConfigFile, ignored);
 }
 
-/// The adapters of text encoders in folders of an adapter's folder.
-std::vector<peft::ComponentAdapter> text_encoder_adapters(const fs::path& folder) {
-  std::vector<peft::ComponentAdapter> parts;
+/// The text encoders whose adapters are in folders of an adapter's folder.
+std::vector<std::string> adapted_text_encoders(const fs::path& folder) {
+  std::vector<std::string> components;
   for (const std::string& component : peft::pipeline_components()) {
     const fs::path own = peft::component_folder(folder, component);
     if (own != folder && has_adapter(own)) {
-      parts.push_back({component, open_single_folder(own)});
+      components.push_back(component);
     }
   }
-  return parts;
+  return components;
 }
 
 }  // namespace
 
 bool is_adapter_of_text_encoders(const fs::path& folder) {
-  for (const std::string& component : peft::pipeline_components()) {
-    const fs::path own = peft::component_folder(folder, component);
-    if (own != folder && has_adapter(own)) {
-      return true;
-    }
-  }
-  return false;
+  return !adapted_text_encoders(folder).empty();
 }
 
 peft::Adapter open_adapter_folder(const fs::path& folder) {
@@ -53,8 +47,8 @@ peft::Adapter open_adapter_folder(const fs::path& folder) {
     }
     parts.push_back({network, std::move(adapter)});
   }
-  for (peft::ComponentAdapter& part : text_encoder_adapters(folder)) {
-    parts.push_back(std::move(part));
+  for (const std::string& component : adapted_text_encoders(folder)) {
+    parts.push_back({component, open_single_folder(peft::component_folder(folder, component))});
   }
   return peft::joined(std::move(parts));
 }

@@ -4,6 +4,7 @@
 
 #include <optional>
 
+#include "app/image_pipeline.h"
 #include "app/pipeline_base.h"
 #include "lora/base/file.h"
 #include "lora/base/log.h"
@@ -34,14 +35,6 @@ std::string identity_of_tokenizer(const Pipeline& pipeline, const std::string& t
   return identity;
 }
 
-/// Side of the images that the network was trained on, in pixels.
-image::Size native_size(const Pipeline& pipeline) {
-  constexpr int64_t kLatentSide = 64, kPixels = 8;
-  const Json size = pipeline.config(pipeline.network()).json.value("sample_size", Json(kLatentSide));
-  const int64_t side = kPixels * (size.is_number_integer() ? size.get<int64_t>() : kLatentSide);
-  return {side, side};
-}
-
 }  // namespace
 
 struct PipelineEncoders::Impl {
@@ -51,6 +44,7 @@ struct PipelineEncoders::Impl {
   std::optional<diffusion::Vae> vae;
   std::optional<diffusion::CaptionTokenizers> tokenizers;
   std::optional<diffusion::TextEncoders> text_encoders;
+  int64_t num_cut_captions = 0;
 
   explicit Impl(const models::ModelOptions& options) : pipeline(pipeline_options(options)), model(options) {}
 
@@ -79,11 +73,19 @@ struct PipelineEncoders::Impl {
     }
     const diffusion::CaptionIds ids = tokenizers->encode(caption);
     if (ids.num_cut > 0) {
-      log::warn("the text encoders do not see the last " + std::to_string(ids.num_cut) +
-                " tokens of a caption: " + printable(caption, 100));
+      warn_of_cut(caption, ids.num_cut);
     }
     const nn::ImageCondition found = text_encoders->encode({ids});
     return {found.states_NSD[0].cpu(), found.pooled_NP.defined() ? found.pooled_NP[0].cpu() : at::Tensor()};
+  }
+
+  /// Warns of the first few captions of a run only.
+  void warn_of_cut(const std::string& caption, int64_t count) {
+    constexpr int64_t kMostCaptions = 5;
+    if (++num_cut_captions <= kMostCaptions) {
+      log::warn("the text encoders do not see the last " + std::to_string(count) + " tokens of a caption: " + printable(caption, 100) +
+                (num_cut_captions == kMostCaptions ? ". Further captions of this kind are not listed." : ""));
+    }
   }
 
   std::string caption_identity() const {
@@ -102,7 +104,8 @@ PipelineEncoders::PipelineEncoders(const models::ModelOptions& model, std::files
   own.functions.image_identity = sha256(identity_of(own.pipeline, diffusion::kVae) + "float32");
   own.functions.caption_identity = own.caption_identity();
   own.functions.cache = std::move(cache);
-  own.functions.resolution = native_size(own.pipeline);
+  const int64_t side = default_side(own.pipeline, own.functions.side_multiple);
+  own.functions.resolution = {side, side};
   own.functions.takes_time_ids = own.pipeline.family() == diffusion::PipelineFamily::kStableDiffusionXl;
 }
 

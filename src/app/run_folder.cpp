@@ -103,14 +103,30 @@ void require_output_folder(const fs::path& folder) {
 
 namespace {
 
+/// The images of training.sample. Those behind a link are not the run's.
+std::vector<fs::path> sample_files(const fs::path& folder) {
+  std::vector<fs::path> found;
+  std::error_code error;
+  if (fs::is_symlink(folder / kSamplesFolder, error)) {
+    return found;
+  }
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder / kSamplesFolder, error)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("step-") && name.ends_with(".png")) {
+      found.push_back(entry.path());
+    }
+  }
+  return found;
+}
+
 /// Everything in a folder that a run may have written.
 std::vector<fs::path> run_files(const fs::path& folder) {
   std::vector<fs::path> found;
   std::vector<std::string> names{kRunFile};
   const std::vector<std::string> of_sinks = metrics::sink_files();
   names.insert(names.end(), of_sinks.begin(), of_sinks.end());
-  names.insert(names.end(), {peft::kAdapterConfigFile, peft::kAdapterWeightsFile, peft::kBottleneckWeightsFile, peft::kHeadConfigFile,
-                             peft::kHeadWeightsFile, "config.json", "model.safetensors"});
+  names.insert(names.end(), {peft::kAdapterConfigFile, peft::kAdapterWeightsFile, peft::kPromptEncoderFile, peft::kBottleneckWeightsFile,
+                             peft::kHeadConfigFile, peft::kHeadWeightsFile, "config.json", "model.safetensors"});
   for (const std::string& name : names) {
     if (fs::exists(folder / name)) {
       found.push_back(folder / name);
@@ -128,6 +144,8 @@ std::vector<fs::path> run_files(const fs::path& folder) {
       }
     }
   }
+  const std::vector<fs::path> images = sample_files(folder);
+  found.insert(found.end(), images.begin(), images.end());
   for (const int64_t step : checkpoint::steps(folder)) {
     found.push_back(checkpoint::folder(folder, step));
   }

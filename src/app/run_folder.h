@@ -10,6 +10,9 @@
 
 namespace lora::app {
 
+/// In the output folder: the images of training.sample, step-<step>-<prompt>.png.
+inline constexpr const char* kSamplesFolder = "samples";
+
 /// Throws output Error if the folder cannot be written. Does not create it, for --dry-run.
 void require_output_folder(const std::filesystem::path& folder);
 

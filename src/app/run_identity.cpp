@@ -17,8 +17,8 @@ const Keys kLength{"max_steps", "num_train_epochs"};
 const Keys kEvaluation{"eval_strategy", "eval_steps", "eval_on_start", "early_stopping_patience"};
 /// Keys that only observe a run, or change how the same numbers are computed.
 const Keys kWatching{
-    "logging_steps",          "save_strategy",   "save_steps", "save_total_limit", "report_to", "profile", "per_device_eval_batch_size",
-    "gradient_checkpointing", "optim_state_file"};
+    "logging_steps",          "save_strategy",    "save_steps", "save_total_limit", "report_to", "profile", "per_device_eval_batch_size",
+    "gradient_checkpointing", "optim_state_file", "sample"};
 
 /// Removes keys of a section, which a run.json from elsewhere may lack.
 void erase_keys(Json& config, const char* section, const Keys& keys) {

@@ -6,7 +6,9 @@
 #include <cstdio>
 
 #include "app/pipeline_base.h"
+#include "app/run_folder.h"
 #include "lora/base/file.h"
+#include "lora/base/interrupt.h"
 #include "lora/base/log.h"
 #include "lora/base/random.h"
 #include "lora/image/encode_png.h"
@@ -26,7 +28,7 @@ std::string image_name(int64_t step, size_t prompt) {
 SampleHook::SampleHook(const config::RunConfig& config, const nn::Model& network)
     : pipeline_(pipeline_options(config.model)),
       network_(network),
-      folder_(config.output_dir / "samples"),
+      folder_(config.output_dir / kSamplesFolder),
       every_(config.training.denoising.sample->every) {
   const train::SampleOptions& own = *config.training.denoising.sample;
   const int64_t downscale = open_decoder(pipeline_, at::kCPU).downscale();
@@ -53,7 +55,16 @@ void SampleHook::on_end(train::TrainerState& state) {
   }
 }
 
+/// A signal leaves out the rest of the images: the trainer ends the run after its hooks, and only then writes the checkpoint.
 void SampleHook::write(int64_t step) {
+  try {
+    write_images(step);
+  } catch (const Interrupted&) {
+    log::end_progress();
+  }
+}
+
+void SampleHook::write_images(int64_t step) {
   const auto& network = dynamic_cast<const nn::Denoiser&>(*network_.body);
   const diffusion::Vae vae = open_decoder(pipeline_, network_.device());
   fs::create_directories(folder_);

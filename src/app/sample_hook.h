@@ -20,6 +20,7 @@ class SampleHook : public train::Hook {
 
  private:
   void write(int64_t step);
+  void write_images(int64_t step);
 
   diffusion::Pipeline pipeline_;
   const nn::Model& network_;

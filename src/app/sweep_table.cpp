@@ -1,7 +1,6 @@
 #include "app/sweep_table.h"
 
 #include <algorithm>
-#include <fstream>
 
 #include "app/text_table.h"
 #include "lora/base/input_file.h"
@@ -21,10 +20,10 @@ std::vector<Json> metrics_rows(const fs::path& folder) {
   if (!fs::exists(file)) {
     return rows;
   }
-  for (const std::string& line : split(read_file(file, ErrorKind::kOutput), '\n')) {
-    if (!trim(line).empty()) {
-      rows.push_back(parse_json(line, file.string(), ErrorKind::kOutput));
-    }
+  const std::vector<std::string> lines = split(read_file(file, ErrorKind::kOutput, kMetrics), '\n');
+  for (size_t i = 0; i + 1 < lines.size(); ++i) {  // a last line without an end was cut off when the run was killed
+    rows.push_back(parse_json(lines[i], file.string(), ErrorKind::kOutput, static_cast<int64_t>(i) + 1));
+    JsonReader(rows.back(), file.string() + ":" + std::to_string(i + 1), ErrorKind::kOutput).integer("step");
   }
   return rows;
 }

@@ -133,12 +133,14 @@ std::string unused_text(const std::set<std::string>& columns) {
                        (report.rows == 0 ? "Check data's paths and limits." : "Check the completions or labels, and data.max_length."));
 }
 
-/// Gives each use of an image an example of its own, and adds the files of rows of tensors to those of the set.
-void settle_images(const std::vector<SourceOptions>& sources, Dataset& dataset) {
+/// Gives each use of an image an example of its own, unless each is used once, and adds the files of rows of tensors to those of the set.
+void settle_images(const std::vector<SourceOptions>& sources, bool used_once, Dataset& dataset) {
   if (dataset.examples.empty() || dataset.examples.front().image() == nullptr) {
     return;
   }
-  dataset.examples = with_copies(std::move(dataset.examples));
+  if (!used_once) {
+    dataset.examples = with_copies(std::move(dataset.examples));
+  }
   const auto has_tensors = [](const SourceOptions& source) { return source.format == RowFormat::kDiffusionTensors; };
   if (std::any_of(sources.begin(), sources.end(), has_tensors)) {
     const std::vector<SourceFile> tensors = files_of(dataset.examples);
@@ -193,7 +195,7 @@ Dataset load_dataset(const std::string& name, const std::vector<SourceOptions>& 
       dataset.files.push_back({files[i].path, set.hashes[i]});
     }
   }
-  settle_images(sources, dataset);
+  settle_images(sources, context.one_form, dataset);
   report_texts(sources, files, dataset.examples, report);
   warn_of_short_lines(name, report);
   if (dataset.examples.empty()) {

@@ -18,7 +18,7 @@ std::vector<Example> with_copies(std::vector<Example> images) {
     for (; end < images.size() && images[end].is_form; ++end) {
       weight += images[end].weight;
     }
-    for (double left = weight; left > kNothing; left -= 1) {
+    for (double left = weight; left > kNothing || left == weight; left -= 1) {
       const double share = std::min(left, 1.0) / weight;
       for (size_t i = first; i < end; ++i) {
         all.push_back(images[i]);

@@ -33,17 +33,6 @@ double weight_of_row(const Fields& fields) {
   return weight;
 }
 
-bool is_prior_row(const Fields& fields) {
-  if (!fields.has("prior")) {
-    return false;
-  }
-  const Json value = own_value(fields, "prior");
-  if (!value.is_boolean()) {
-    fields.fail("prior", "found " + found_text(value) + ", expected true or false");
-  }
-  return value.get<bool>();
-}
-
 std::vector<std::string> captions_of(const Fields& fields) {
   if (!fields.has("text")) {
     return {};
@@ -81,6 +70,17 @@ std::string list_of_columns(const std::set<std::string>& columns) {
 }
 
 }  // namespace
+
+bool is_prior_row(const Fields& fields) {
+  if (!fields.has("prior")) {
+    return false;
+  }
+  const Json value = own_value(fields, "prior");
+  if (!value.is_boolean()) {
+    fields.fail("prior", "found " + found_text(value) + ", expected true or false");
+  }
+  return value.get<bool>();
+}
 
 void read_image_rows(const std::string& path, const FileKind& kind, const SourceOptions& source, int64_t limit, ImageRecords& records) {
   const auto name = std::make_shared<const std::string>(path);

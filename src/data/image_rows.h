@@ -3,8 +3,8 @@
 #include <string>
 #include <vector>
 
+#include "data/fields.h"
 #include "lora/data/dataset.h"
-#include "lora/data/rows.h"
 
 namespace lora::data {
 
@@ -23,6 +23,9 @@ struct ImageRecords {
   std::vector<SourceFile> files;            ///< of rows and captions
   std::vector<std::string> unused_columns;  ///< as DataReport
 };
+
+/// Whether the row is marked as one of the class in general ("prior"; a CSV file holds it as text). Throws data Error for any other value.
+bool is_prior_row(const Fields& fields);
 
 /// The rows of a file: {"file_name", optional "text" (a text or a list), "weight", "prior"}, at most `limit`. Relative paths are relative
 /// to the folder of the rows' file and may leave it. Throws data Error "[file:line] …" for a missing or wrong field, and for a file_name

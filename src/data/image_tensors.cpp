@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <set>
 
+#include "data/image_rows.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/interrupt.h"
@@ -152,16 +153,6 @@ void read_text(const TensorFile& file, ImageRow& row) {
   }
 }
 
-bool flag_of(const Fields& fields, const std::string& field) {
-  if (!fields.has(field)) {
-    return false;
-  }
-  if (!fields.value(field).is_boolean()) {
-    fields.fail(field, "found " + shown(fields.value(field)) + ", expected true or false");
-  }
-  return fields.value(field).get<bool>();
-}
-
 /// Stacks a tensor of every image, [N, ...].
 at::Tensor stacked(const std::vector<at::Tensor>& all) {
   return all.empty() ? at::Tensor() : at::stack(all);
@@ -231,7 +222,7 @@ ImageRow read_image_row(const fs::path& image_file, const fs::path& text_file) {
 EncodedContent encode_diffusion_tensors(const Fields& fields, const FormatContext&) {
   const fs::path file = fields.folder() / fields.text("file_name");
   ImageRow row = read_image_row(file, file);
-  row.is_prior = flag_of(fields, "prior");
+  row.is_prior = is_prior_row(fields);
   if (fields.has("text")) {
     row.caption = std::make_shared<const std::string>(fields.text("text"));
   }

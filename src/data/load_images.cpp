@@ -9,6 +9,7 @@
 #include <future>
 #include <map>
 #include <optional>
+#include <set>
 
 #include "data/image_batches.h"
 #include "data/image_cache.h"
@@ -145,7 +146,9 @@ class ImageLoader {
     for (size_t i = 0; i < records.all.size(); ++i) {
       add_forms(records.all[i], i, dataset);
     }
-    dataset.examples = with_copies(std::move(dataset.examples));
+    if (!one_form_) {
+      dataset.examples = with_copies(std::move(dataset.examples));
+    }
     report_sizes();
     return dataset;
   }
@@ -299,12 +302,13 @@ class ImageLoader {
 
   void encode_captions(const std::vector<ImageRecord>& records) const {
     size_t done = 0;
+    std::set<std::string> known;  // the cache reads a whole file to tell whether it holds it
     for (const ImageRecord& record : records) {
       throw_if_interrupted();
       ++done;
       for (const auto& [caption, share] : shares(record)) {
         const std::string key = caption_key(encoders_, caption);
-        if (captions_.holds(key)) {
+        if (!known.insert(key).second || captions_.holds(key)) {
           continue;
         }
         const CaptionStates states = encoders_.encode_caption(caption);

@@ -5,15 +5,12 @@
 #include <vector>
 
 #include "lora/base/json.h"
+#include "lora/peft/file_names.h"
 #include "lora/peft/method.h"
 #include "peft/extra_modules.h"
 #include "peft/prompt_encoder.h"
 
 namespace lora::peft {
-
-/// Holds the trained rows and networks of an adapter of virtual tokens as they are, next to PEFT's file, which has only what they compute.
-/// A run continues from it; PEFT ignores it.
-inline constexpr const char* kPromptEncoderFile = "prompt_encoder.safetensors";
 
 /// What tells the methods that learn virtual tokens apart.
 struct PromptKind {

@@ -27,7 +27,8 @@ void add_format_flags(CLI::App& cli, lora::app::ConvertRequest& request) {
 void add_rank_flags(CLI::App& cli, lora::app::ConvertRequest& request) {
   tools::begin_group(cli, tools::group::kRank);
   cli.add_flag("--bake", request.bake,
-               "Approximate any adapter by a plain LoRA of rank --r; with --to diffusers and no --r, only multiply lora_B by the scales");
+               "Approximate a DoRA or LoRA adapter by a plain LoRA of rank --r; with --to diffusers and no --r, only multiply lora_B by "
+               "the scales");
   cli.add_option("--resize", request.resize, "Change the rank of every module to R, as closely as possible")
       ->type_name("R")
       ->check(tools::whole_number(1));

@@ -66,10 +66,12 @@ int main(int argc, char** argv) {
   tools::begin_group(cli, tools::group::kRun);
   cli.add_option("--resume", request.resume,
                  "Resume from the newest checkpoint of this run (auto), from a checkpoint folder, or never (default: auto)")
-      ->type_name("WHEN");
-  cli.add_flag("--dry-run", request.dry_run, "Load and check everything, show the target modules and sample rows, and exit");
+      ->type_name("WHEN")
+      ->excludes("--find-learning-rate");
+  cli.add_flag("--dry-run", request.dry_run, "Load and check everything, show the target modules and sample rows, and exit")
+      ->excludes("--find-learning-rate");
   tools::begin_group(cli, tools::group::kOutput);
-  cli.add_flag("--overwrite", request.overwrite, "Remove another run's files from output_dir");
+  cli.add_flag("--overwrite", request.overwrite, "Remove another run's files from output_dir")->excludes("--find-learning-rate");
   tools::add_help_end(cli, "lora-train --config run.json --set training.learning_rate=1e-4");
   cli.callback([&cli, config, schema] {
     require_init_flags(cli);

@@ -35,6 +35,9 @@ TEST(FindLearningRate, ShowsHowTheLossFollowsTheRate) {
                                       "--find-learning-rate"});
   EXPECT_EQ(several.exit_code, 2);
   EXPECT_THAT(several.err, HasSubstr("[--find-learning-rate] tests one run: found 2"));
+  for (const char* unused : {"--dry-run", "--overwrite", "--resume=never"}) {
+    EXPECT_EQ(lora_train({"--config", config, "--find-learning-rate", unused}).exit_code, 2) << unused;
+  }
 }
 
 }  // namespace

@@ -63,6 +63,7 @@ TEST(Image, DependsOnSeedSizeSamplerPromptAndAdapters) {
   EXPECT_EQ(own.image("sd1", {"--seed", "42", "--guidance", "7.5", "--sampler", "ddim"}), plain);
   EXPECT_EQ(own.image("sd1", {"--adapter", attention, "--weight", "0"}), plain);
   const std::string one = own.image("sd1", {"--adapter", attention});
+  EXPECT_EQ(own.image("sd1", {"--adapter", "cats=" + attention}), one);
   const std::vector<Arguments> others{{"--seed", "43"},
                                       {"--guidance", "1"},
                                       {"--sampler", "euler_a"},
@@ -126,6 +127,8 @@ TEST(Image, RunsWriteImagesOfWhatTheyHaveTrained) {
                 std::to_string(mix64(42, 1))});
   EXPECT_EQ(generated.exit_code, 0) << generated.err;
   EXPECT_EQ(read_text(again), read_text(samples / "step-000004-2.png"));
+  const Outcome watched = train(R"({"prompts": ["a house"], "steps": 2})");  // the same run, which has finished
+  EXPECT_EQ(watched.exit_code, 0) << watched.err;
 }
 
 }  // namespace

@@ -119,6 +119,20 @@ TEST_F(OutputPlaces, FoldersAndFilesDoNotReplaceInputs) {
   EXPECT_TRUE(fs::exists(model_ / "config.json"));
 }
 
+TEST_F(OutputPlaces, AnotherRunLeavesNothingOfTheFirst) {
+  const Arguments run{"--config", config_.string(), "--set", "training.max_steps=1", "--quiet"};
+  EXPECT_EQ(lora_train(run).exit_code, 0);
+  const fs::path out = scratch_ / "linear/out";
+  fs::create_directory(out / "samples");
+  for (const char* name : {"prompt_encoder.safetensors", "samples/step-000001-1.png", "samples/notes.txt"}) {
+    write_file_atomically(out / name, "of the first");
+  }
+  EXPECT_EQ(lora_train(with(run, {"--set", "training.seed=7", "--overwrite"})).exit_code, 0);
+  EXPECT_FALSE(fs::exists(out / "prompt_encoder.safetensors"));
+  EXPECT_FALSE(fs::exists(out / "samples/step-000001-1.png"));
+  EXPECT_TRUE(fs::exists(out / "samples/notes.txt"));
+}
+
 TEST_F(OutputPlaces, LinksInAnUntrustedRunFolderAreNotFollowed) {
   const fs::path out = scratch_ / "linear/out", victim = scratch_.write("victim", "precious");
   for (const char* name : {".lock", "metrics.jsonl"}) {

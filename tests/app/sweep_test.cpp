@@ -60,6 +60,8 @@ TEST_F(SweepCommand, EachRunEqualsItsOwn) {
   EXPECT_THAT(outcome.out, AllOf(HasSubstr("| run | adapter.r | training.seed | status"), HasSubstr("**" + best + "** (best)")));
   EXPECT_EQ(read_text(folder("out/sweep.md")), outcome.out);
   EXPECT_THAT(read_text(folder("out/sweep.csv")), HasSubstr("\"r=2,seed=1\",2,1,finished,8,"));
+  const fs::path metrics = folder("out/r=2,seed=1/metrics.jsonl");
+  write_file_atomically(metrics, read_text(metrics) + "{\"loss\": 1");  // as a kill in the middle of a row leaves it
   const Outcome again = lora_train(command({"--sweep", "adapter.r=2,4", "--sweep", "training.seed=1,2"}));
   EXPECT_EQ(again.exit_code, 0);
   EXPECT_EQ(again.out, outcome.out);

@@ -6,6 +6,7 @@
 #include <map>
 #include <numeric>
 
+#include "data/image_batches.h"
 #include "lora/data/batches.h"
 #include "lora/data/dataset.h"
 #include "lora/io/tensors.h"
@@ -189,6 +190,12 @@ Dataset image_in_forms() {
     dataset.examples[i].is_form = dataset.examples[i].continues_row = i > 0 && i < 4;
   }
   return dataset;
+}
+
+TEST(ImageForms, AnImageOfTheSmallestWeightStays) {
+  Dataset dataset = images_of_heights({8});
+  dataset.examples[0].weight = 1e-12;
+  EXPECT_EQ(with_copies(dataset.examples).size(), 1U);
 }
 
 TEST(ImageForms, OfARowAreUsedByTheirWeights) {

@@ -64,7 +64,7 @@ struct LoadContext {
   const tokenizer::ChatTemplate* instruction_template = nullptr;
 
   const ImageEncoders* images = nullptr;  ///< null: rows of images cannot be read
-  bool one_form = false;                  ///< images are used as they are, with their first caption (evaluation)
+  bool one_form = false;                  ///< images are used once, as they are, with their first caption (evaluation)
 
   /// The ids that rows may have are below this.
   int64_t num_ids() const { return vocab_size.value_or(std::numeric_limits<int32_t>::max()); }

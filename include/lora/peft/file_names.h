@@ -13,6 +13,9 @@ inline constexpr const char* kBottleneckPickleFile = "pytorch_adapter.bin";  ///
 inline constexpr const char* kHeadConfigFile = "head_config.json";
 inline constexpr const char* kHeadWeightsFile = "model_head.safetensors";
 inline constexpr const char* kHeadPickleFile = "pytorch_model_head.bin";  ///< read, never written
+/// Holds the trained rows and networks of an adapter of virtual tokens as they are, next to PEFT's file, which has only what they compute.
+/// A run continues from it; PEFT ignores it.
+inline constexpr const char* kPromptEncoderFile = "prompt_encoder.safetensors";
 inline constexpr const char* kKeyPrefix = "base_model.model.";
 
 }  // namespace lora::peft
