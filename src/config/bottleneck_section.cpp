@@ -232,7 +232,8 @@ void settle_bottleneck(const Json&, const std::filesystem::path& folder, Adapter
     return;
   }
   const Json config = read_json(head, ErrorKind::kModel);
-  if (config.is_object() && config.value("model_class", std::string()).find("SequenceClassification") != std::string::npos) {
+  const Json model_class = config.is_object() ? config.value("model_class", Json()) : Json();
+  if (model_class.is_string() && model_class.get<std::string>().find("SequenceClassification") != std::string::npos) {
     options.config["task_type"] = "SEQ_CLS";
     options.modules_to_save = options.task_modules = {"classifier", "score"};
   }
