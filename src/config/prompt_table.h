@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "config/method_keys.h"
+#include "config/target_fields.h"
 
 // The keys of PEFT's PromptLearningConfig, which the methods that learn virtual tokens have in common.
 namespace lora::config {
@@ -42,15 +43,7 @@ void add_encoder_hidden_size(Table<Options>& table) {
 /// Adds modules_to_save, PEFT's metadata and init_from.
 template <std::derived_from<peft::PromptOptions> Options>
 void add_shared_prompt_keys(Table<Options>& table) {
-  const Rule rule = nullable(list_of(text()));
-  table
-      .custom({"modules_to_save", "Modules to train in full and to save with the adapter, by the ends of their names.", rule.schema,
-               nullptr, [rule](const Json& value, Options& options, const ConfigPlace& at) {
-                 if (accept(rule, value, at)) {
-                   options.modules_to_save = value.is_null() ? std::vector<std::string>() : value.get<std::vector<std::string>>();
-                 }
-               }})
-      .example({"score"});
+  table.custom(modules_to_save_field<Options>()).example({"score"});
   add_metadata(table);
   add_init_from(table);
 }

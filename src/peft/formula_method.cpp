@@ -1,7 +1,6 @@
 #include "peft/formula_method.h"
 
 #include <ATen/ATen.h>
-#include <ATen/CPUGeneratorImpl.h>
 
 #include <algorithm>
 #include <set>
@@ -9,12 +8,12 @@
 
 #include "lora/base/error.h"
 #include "lora/base/file.h"
-#include "lora/base/random.h"
 #include "lora/io/tensor_facts.h"
 #include "lora/nn/weight_changes.h"
 #include "lora/peft/file_names.h"
 #include "peft/adapter_config.h"
 #include "peft/extra_modules.h"
+#include "peft/generators.h"
 #include "peft/keys.h"
 #include "peft/targets.h"
 #include "peft/tensor_file.h"
@@ -154,7 +153,7 @@ class FormulaMethod : public Method {
     for (const io::NamedTensor& own : formula_->shared()) {
       if (own.name == shared_name && !same_values(own.tensor.cpu(), stored)) {
         model_error(where, "has other values of the fixed tensor " + shared_key(shared_name) +
-                               " than this run: expected those of projection_prng_key " + "or of init_from");
+                               " than this run: expected those of projection_prng_key or of init_from");
       }
     }
   }
@@ -164,7 +163,7 @@ class FormulaMethod : public Method {
     PartTensors tensors;
     for (const FormulaPart& part : formula_->parts(facts_of_host(host))) {
       const Tensor tensor = at::empty(part.shape, at::kFloat);
-      part.start(tensor, at::detail::createCPUGenerator(mix64(seed, hash_name(host.name() + "." + part.name))));
+      part.start(tensor, generator_of(seed, host.name() + "." + part.name));
       tensors.emplace(part.name, tensor.to(host.matrix()->device()).requires_grad_(true));
     }
     FormulaUpdate update{host.name(), formula_->change(host.name(), tensors), formula_, has_turned_weight(host)};
