@@ -13,6 +13,7 @@
 #include "lora/peft/file_names.h"
 #include "peft/adapter_config.h"
 #include "peft/extra_modules.h"
+#include "peft/folder_parts.h"
 #include "peft/generators.h"
 #include "peft/keys.h"
 #include "peft/targets.h"
@@ -54,14 +55,6 @@ PartTensors take_shared_tensors(StoredTensors& stored) {
     }
   }
   return shared;
-}
-
-StoredTensors stored_tensors(const AdapterFolder& folder) {
-  StoredTensors stored;
-  for (const auto& [name, tensor] : folder.tensors()) {
-    stored.emplace(name, tensor.tensor);
-  }
-  return stored;
 }
 
 class FormulaMethod : public Method {
@@ -261,13 +254,8 @@ void require_formula_targets(const TargetOptions& options, const Formula& formul
 }
 
 Adapter read_formula(const AdapterFolder& folder, const TargetOptions& options, std::unique_ptr<Formula> formula) {
-  Adapter adapter;
+  Adapter adapter = without_updates(folder);
   static_cast<TargetOptions&>(adapter.options) = options;
-  adapter.config = folder.config();
-  adapter.weights_file = folder.weights_file();
-  adapter.base_fingerprint = base_fingerprint(folder.metadata());
-  adapter.base_quantization = stored_base_quantization(folder.metadata());
-  adapter.labels = stored_label_set(folder.metadata());
   const std::shared_ptr<Formula> shared_formula = std::move(formula);
   StoredTensors stored = stored_tensors(folder);
   shared_formula->take_shared(take_shared_tensors(stored));
@@ -280,6 +268,9 @@ Adapter read_formula(const AdapterFolder& folder, const TargetOptions& options, 
   for (const auto& [tensor_name, tensor] : folder.tensors()) {
     if (tensor.role == nn::ParameterRole::kWhole) {
       adapter.updates.emplace_back(HeldTensor{{tensor_name, tensor.tensor}, {}, tensor.of_base});
+    } else if (tensor.role != nn::ParameterRole::kFormula) {
+      model_error(folder.weights_file().string(), "has a tensor of another method than " + shared_formula->name() +
+                                                      ": found " + tensor_name);
     }
   }
   return adapter;
