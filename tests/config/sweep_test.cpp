@@ -56,6 +56,7 @@ TEST(Sweep, NamesAreUniqueNamesOfFolders) {
   EXPECT_EQ(methods.runs[0].name, "adapter=r_4_target_modules_all-linear");
   EXPECT_EQ(methods.runs[1].name, "adapter=r_4_target_modules_all-linear.1");
   EXPECT_EQ(methods.runs[2].name, "adapter=null");
+  EXPECT_THAT(sweep_names({{"adapter.r=ab.2"}, {"adapter.r=ab"}, {"adapter.r=a b"}}), ElementsAre("r=ab.2", "r=ab", "r=ab.2.2"));
   EXPECT_EQ(sweep_names({{"adapter.a.r=../x", "training.b.r=2"}}), std::vector<std::string>{"adapter.a.r=.._x,training.b.r=2"});
 }
 
