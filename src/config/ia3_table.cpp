@@ -14,8 +14,7 @@ void add_keys(Table<peft::Ia3Options>& table) {
       options.feedforward_modules.kind = ModuleChoice::Kind::kList;
     }
   };
-  table
-      .custom(std::move(feedforward))
+  table.custom(std::move(feedforward))
       .example({"down_proj"})
       .value(
           "init_ia3_weights", [](auto& o) -> auto& { return o.init_ia3_weights; }, boolean(), "Start with factors of 1; false: N(0, 1).");

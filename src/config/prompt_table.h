@@ -24,10 +24,14 @@ void add_virtual_tokens(Table<Options>& table) {
     table.value(key, access, nullable(integer(1)), std::string("As PEFT writes it: ") + of + ". Anything else is an error.")
         .only_where_given();
   };
-  size("token_dim", [](auto& o) -> auto& { return o.token_dim; }, "the width of a virtual token in this model");
-  size("num_layers", [](auto& o) -> auto& { return o.num_layers; }, "the number of layers");
-  size("num_attention_heads", [](auto& o) -> auto& { return o.num_attention_heads; }, "the number of heads");
-  size("num_transformer_submodules", [](auto& o) -> auto& { return o.num_transformer_submodules; }, "1, the number of transformers");
+  size(
+      "token_dim", [](auto& o) -> auto& { return o.token_dim; }, "the width of a virtual token in this model");
+  size(
+      "num_layers", [](auto& o) -> auto& { return o.num_layers; }, "the number of layers");
+  size(
+      "num_attention_heads", [](auto& o) -> auto& { return o.num_attention_heads; }, "the number of heads");
+  size(
+      "num_transformer_submodules", [](auto& o) -> auto& { return o.num_transformer_submodules; }, "1, the number of transformers");
 }
 
 /// Adds encoder_hidden_size.
