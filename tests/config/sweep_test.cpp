@@ -68,6 +68,9 @@ TEST(Sweep, WrongOnesAreReported) {
   expect_finding({"adapter.r=1", "adapter.r=2"}, "occurs twice");
   expect_finding({"adapter.r=4,no"}, "[adapter.r] found \"no\"");
   expect_finding({"training.learning_rte=1"}, "learning_rate");
+  Json chained = short_run();
+  chained["adapter"]["init_from"] = "out/r=1";
+  expect_finding({"adapter.r=1,2"}, "which run 'r=1' of this sweep writes", chained);
   Json list = short_run();
   list["adapter"] = Json::array({short_run()["adapter"]});
   expect_finding({"training.seed=1,2"}, "found a list of adapters with --sweep", list);
