@@ -164,7 +164,9 @@ TEST(FormulaMethod, SharedTensorsMustCoverEveryProjection) {
     for (const nn::Parameter& parameter : base.model->base_parameters()) {
       wide.tensors.push_back({parameter.name, {4096, 4096}});
     }
-    expect_error(ErrorKind::kModel, {name, "does not fit", "down_proj", "4096"}, [&] { plan_merge(wide, {{adapter, 1, "adapter"}}, false); });
+    expect_error(ErrorKind::kModel, {name, "does not fit", "down_proj", "4096"}, [&] {
+      plan_merge(wide, {{adapter, 1, "adapter"}}, false);
+    });
   }
 }
 
