@@ -45,6 +45,13 @@ const AdapterEntry* find_entry(const Json& config, const ConfigPlace& at) {
                       [&config](const AdapterEntry& entry) { return peft_type_of(config) == entry.peft_type; });
 }
 
+/// The method of a section; without a peft_type of its own, that of the adapter in init_from.
+const AdapterEntry* entry_of_section(const Json& section, const ConfigPlace& at, const Context& context) {
+  const std::optional<std::filesystem::path> start = section.contains("peft_type") ? std::nullopt : start_of(section, context);
+  const Json stored = start ? read_stored_config(*start, at.key("init_from")) : Json();
+  return stored.is_null() ? find_entry(section, at) : find_entry(stored, stored_place(*start, at));
+}
+
 }  // namespace
 
 Json adapter_schema() {
@@ -65,7 +72,7 @@ AdapterSection read_adapter(const Json& section, const ConfigPlace& at, const Co
     at.add("found " + shown(section) + ", expected an object with the keys of a PEFT adapter_config.json, or null for full fine-tuning");
     return {};
   }
-  const AdapterEntry* const entry = find_entry(section, at);
+  const AdapterEntry* const entry = entry_of_section(section, at, context);
   return entry == nullptr ? AdapterSection() : entry->read(section, at, context);
 }
 

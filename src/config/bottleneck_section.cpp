@@ -19,10 +19,11 @@ const char* const kNamed = "config";
 constexpr std::array<std::string_view, 4> kFreeKeys{"peft_type", "init_from", "dropout", "init_weights"};
 
 Field<BottleneckOptions> named_field() {
-  const Rule rule = name_of(peft::kBottleneckKinds.names(), {"seq_bn_inv", "double_seq_bn_inv", "scaled_par_bn", "compacter",
-                                                             "compacter++", "adapter_plus"});
-  return {kNamed, "Configuration of the adapters library, which gives the defaults of the other keys: seq_bn (Pfeiffer), double_seq_bn "
-                  "(Houlsby) or par_bn (parallel).",
+  const Rule rule = name_of(peft::kBottleneckKinds.names(),
+                            {"seq_bn_inv", "double_seq_bn_inv", "scaled_par_bn", "compacter", "compacter++", "adapter_plus"});
+  return {kNamed,
+          "Configuration of the adapters library, which gives the defaults of the other keys: seq_bn (Pfeiffer), double_seq_bn "
+          "(Houlsby) or par_bn (parallel).",
           rule.schema, "seq_bn", [rule](const Json& value, BottleneckOptions& options, const ConfigPlace& at) {
             if (accept(rule, value, at)) {
               options = peft::bottleneck_of(*peft::kBottleneckKinds.find(value.get<std::string>()));
@@ -35,9 +36,8 @@ Field<BottleneckOptions> named_field() {
 void read_factors(const Json& value, BottleneckOptions& options, const ConfigPlace& at) {
   options.has_default_reduction = value.contains("default");
   for (const auto& [layer, factor] : value.items()) {
-    const bool is_number = !layer.empty() && layer.size() < 7 && std::all_of(layer.begin(), layer.end(), [](char c) {
-      return c >= '0' && c <= '9';
-    });
+    const bool is_number =
+        !layer.empty() && layer.size() < 7 && std::all_of(layer.begin(), layer.end(), [](char c) { return c >= '0' && c <= '9'; });
     if (layer == "default") {
       options.reduction_factor = factor.get<double>();
     } else if (is_number) {
@@ -54,7 +54,8 @@ Field<BottleneckOptions> reduction_field() {
   rule.expected = "a number > 0, or an object of layers' numbers and \"default\" with such a number each";
   return {"reduction_factor",
           "Channels of the model per channel of the bottleneck, or an object of such numbers by layer.",
-          rule.schema, 16,
+          rule.schema,
+          16,
           [rule](const Json& value, BottleneckOptions& options, const ConfigPlace& at) {
             if (!accept(rule, value, at)) {
               return;
@@ -87,7 +88,8 @@ Field<BottleneckOptions> residual_field() {
   return {"residual_before_ln",
           "Where the bottleneck's own skip connection starts: the block's output (true), the bottleneck's input (false), or the sum with "
           "the residual stream (post_add).",
-          rule.schema, true,
+          rule.schema,
+          true,
           [rule](const Json& value, BottleneckOptions& options, const ConfigPlace& at) {
             if (accept(rule, value, at)) {
               options.form.residual = value.is_string()   ? BottleneckResidual::kSum
@@ -104,12 +106,15 @@ Field<BottleneckOptions> residual_field() {
 Field<BottleneckOptions> scaling_field() {
   Rule rule = any_of({number({}), one_of({"learned", "channel"})});
   rule.expected = "a number, \"learned\" or \"channel\"";
-  return {"scaling", "Factor of the bottleneck's output; learned: one trained number, channel: one per channel.", rule.schema, 1.0,
+  return {"scaling",
+          "Factor of the bottleneck's output; learned: one trained number, channel: one per channel.",
+          rule.schema,
+          1.0,
           [rule](const Json& value, BottleneckOptions& options, const ConfigPlace& at) {
             if (!accept(rule, value, at)) {
               return;
             }
-            options.scaling = value.is_number()     ? BottleneckScaling::kFixed
+            options.scaling = value.is_number()    ? BottleneckScaling::kFixed
                               : value == "learned" ? BottleneckScaling::kLearned
                                                    : BottleneckScaling::kChannel;
             options.form.scaling = value.is_number() ? value.get<double>() : 1.0;
@@ -122,8 +127,9 @@ Field<BottleneckOptions> scaling_field() {
 }
 
 void add_places(Table<BottleneckOptions>& table) {
-  table.fixed("peft_type", {peft::kBottleneck}, "Method of the adapter.")
-      
+  table
+      .fixed("peft_type", {peft::kBottleneck}, "Method of the adapter.")
+
       .custom(named_field())
       .only_where_given()
       .example("double_seq_bn")
@@ -177,9 +183,9 @@ void add_others(Table<BottleneckOptions>& table) {
       .only_where_given()
       .fixed("stochastic_depth", {0.0, nullptr}, "Not supported; only the adapters library's default is accepted.")
       .only_where_given();
-  for (const char* key : {"inv_adapter_reduction_factor", "phm_dim", "factorized_phm_W", "shared_W_phm", "shared_phm_rule",
-                          "factorized_phm_rule", "phm_c_init", "phm_init_range", "learn_phm", "hypercomplex_nonlinearity", "phm_rank",
-                          "phm_bias"}) {
+  for (const char* key :
+       {"inv_adapter_reduction_factor", "phm_dim", "factorized_phm_W", "shared_W_phm", "shared_phm_rule", "factorized_phm_rule",
+        "phm_c_init", "phm_init_range", "learn_phm", "hypercomplex_nonlinearity", "phm_rank", "phm_bias"}) {
     table
         .custom({key, "A detail of a part of the adapters library that is not used; any value is accepted.", Json::object(), nullptr,
                  [](const Json&, BottleneckOptions&, const ConfigPlace&) {}})
@@ -232,7 +238,8 @@ void settle_bottleneck(const Json&, const std::filesystem::path& folder, Adapter
     return;
   }
   const Json config = read_json(head, ErrorKind::kModel);
-  if (config.is_object() && config.value("model_class", std::string()).find("SequenceClassification") != std::string::npos) {
+  const Json model_class = config.is_object() ? config.value("model_class", Json()) : Json();
+  if (model_class.is_string() && model_class.get<std::string>().find("SequenceClassification") != std::string::npos) {
     options.config["task_type"] = "SEQ_CLS";
     options.modules_to_save = options.task_modules = {"classifier", "score"};
   }

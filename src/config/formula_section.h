@@ -37,10 +37,9 @@ template <typename Options>
 void add_bias(Table<Options>& table, const std::string& only) {
   Rule rule = one_of({"none", "all", only});
   const std::string description = "Biases of the base model to train: none, all, or " + only + " (those of the adapted modules).";
-  table.custom({"bias", description, rule.schema, "none",
-                [rule](const Json& value, Options& options, const ConfigPlace& at) {
+  table.custom({"bias", description, rule.schema, "none", [rule](const Json& value, Options& options, const ConfigPlace& at) {
                   if (accept(rule, value, at)) {
-                    options.bias = value == "none" ? peft::TrainedBias::kNone
+                    options.bias = value == "none"  ? peft::TrainedBias::kNone
                                    : value == "all" ? peft::TrainedBias::kAll
                                                     : peft::TrainedBias::kLoraOnly;
                   }
@@ -63,9 +62,9 @@ const Table<Options>& formula_table(const char* peft_type) {
 
 /// The adapter of init_from has its shapes and fixed values already.
 inline void check_formula_start(const Json& start, const Json& section, const ConfigPlace& at) {
-  for (const char* key : {"r", "rank_pattern", "decompose_both", "decompose_factor", "oft_block_size", "block_share", "use_cayley_neumann",
-                          "num_cayley_neumann_terms", "boft_block_size", "boft_block_num", "apply_GS", "mini_r", "projection_prng_key",
-                          "token_indices"}) {
+  for (const char* key :
+       {"r", "rank_pattern", "decompose_both", "decompose_factor", "oft_block_size", "block_share", "use_cayley_neumann",
+        "num_cayley_neumann_terms", "boft_block_size", "boft_block_num", "apply_GS", "mini_r", "projection_prng_key", "token_indices"}) {
     if (section.contains(key) && start.contains(key) && section[key] != start[key]) {
       at.key(key).add("found " + shown(section[key]) + ", but the adapter of init_from has " + shown(start[key]) +
                       ": remove this key to continue from that adapter");

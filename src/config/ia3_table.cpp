@@ -1,4 +1,4 @@
-#include "config/formula_section.h"
+#include "config/formula_fields.h"
 
 namespace lora::config {
 
@@ -14,15 +14,11 @@ void add_keys(Table<peft::Ia3Options>& table) {
       options.feedforward_modules.kind = ModuleChoice::Kind::kList;
     }
   };
-  table
-      .custom(std::move(feedforward))
+  table.custom(std::move(feedforward))
       .example({"down_proj"})
       .value(
-          "init_ia3_weights", [](auto& o) -> auto& { return o.init_ia3_weights; }, boolean(), "Start with factors of 1; false: N(0, 1).")
-      .value(
-          "fan_in_fan_out", [](auto& o) -> auto& { return o.fan_in_fan_out; }, boolean(),
-          "Weights are stored as [in, out]; only a merge without a model reads it.")
-      .only_where_given();
+          "init_ia3_weights", [](auto& o) -> auto& { return o.init_ia3_weights; }, boolean(), "Start with factors of 1; false: N(0, 1).");
+  add_fan_in_fan_out(table);
 }
 
 }  // namespace lora::config

@@ -15,11 +15,8 @@ void add_keys(Table<peft::LokrOptions>& table) {
           "decompose_factor", [](auto& o) -> auto& { return o.decompose_factor; }, factor,
           "Size of the first factor; -1: the divisors next to the square root.")
       .custom(reserved_field<peft::LokrOptions>("rank_dropout_scale", false))
-      .custom({"init_weights",
-               "Start: true (the first factor is zero), lycoris (the second is), or false (random values, for tests).",
-               rule.schema,
-               true,
-               [rule](const Json& value, peft::LokrOptions& options, const ConfigPlace& at) {
+      .custom({"init_weights", "Start: true (the first factor is zero), lycoris (the second is), or false (random values, for tests).",
+               rule.schema, true, [rule](const Json& value, peft::LokrOptions& options, const ConfigPlace& at) {
                  if (accept(rule, value, at)) {
                    options.init = value == true ? LokrInit::kDefault : value == false ? LokrInit::kRandom : LokrInit::kLycoris;
                  }

@@ -7,8 +7,8 @@
 #include "config/method_keys.h"
 #include "config/regex_check.h"
 #include "config/schema_check.h"
-#include "lora/base/text.h"
 #include "config/target_fields.h"
+#include "lora/base/text.h"
 
 namespace lora::config {
 
@@ -97,23 +97,24 @@ void add_modules_and_ranks(Table<LoraOptions>& table) {
           "lora_dropout", [](auto& o) -> auto& { return o.lora_dropout; }, number({.from = 0, .below = 1}),
           "Dropout rate of the adapter's inputs in training.")
       .example(0.05)
-      .custom(modules_field<LoraOptions>("target_modules", &LoraOptions::target_modules, true,
-                            "Modules to adapt: names or ends of names, a regular expression for whole names, or all-linear; null: the "
-                            "default of the model's family."))
+      .custom(modules_field<LoraOptions>(
+          "target_modules", &LoraOptions::target_modules, true,
+          "Modules to adapt: names or ends of names, a regular expression for whole names, or all-linear; null: the "
+          "default of the model's family."))
       .example({"q_proj", "v_proj"})
-      .custom(modules_field<LoraOptions>("exclude_modules", &LoraOptions::exclude_modules, false,
-                                         "Modules to leave out of target_modules."))
+      .custom(
+          modules_field<LoraOptions>("exclude_modules", &LoraOptions::exclude_modules, false, "Modules to leave out of target_modules."))
       .example({"lm_head"})
       .custom(layers_field<LoraOptions>())
       .example({0, 1})
       .custom(layers_pattern_field<LoraOptions>())
       .example("layers")
-      .custom(
-          pattern_field<LoraOptions, int64_t>("rank_pattern", &LoraOptions::rank_pattern, integer(1, kLargestRank),
-                                 "Ranks that replace r, by the end of a module's name or a regular expression; the first match counts."))
+      .custom(pattern_field<LoraOptions, int64_t>(
+          "rank_pattern", &LoraOptions::rank_pattern, integer(1, kLargestRank),
+          "Ranks that replace r, by the end of a module's name or a regular expression; the first match counts."))
       .example({{"v_proj", 16}})
       .custom(pattern_field<LoraOptions, double>("alpha_pattern", &LoraOptions::alpha_pattern, number({.above = 0}),
-                                    "Values that replace lora_alpha, keyed like rank_pattern."))
+                                                 "Values that replace lora_alpha, keyed like rank_pattern."))
       .example({{"v_proj", 32}});
 }
 

@@ -15,14 +15,12 @@ void add_keys(Table<peft::MissOptions>& table) {
           "Width of the block with init_weights \"mini\".")
       .custom({"init_weights",
                "The formula: true, bat (over the weight itself), mini (a block that repeats), or false (true with random values).",
-               rule.schema,
-               true,
-               [rule](const Json& value, peft::MissOptions& options, const ConfigPlace& at) {
+               rule.schema, true, [rule](const Json& value, peft::MissOptions& options, const ConfigPlace& at) {
                  if (accept(rule, value, at)) {
-                   options.kind = value == true     ? MissKind::kBlock
-                                  : value == false  ? MissKind::kRandom
+                   options.kind = value == true    ? MissKind::kBlock
+                                  : value == false ? MissKind::kRandom
                                   : value == "bat" ? MissKind::kBat
-                                                    : MissKind::kMini;
+                                                   : MissKind::kMini;
                  }
                }});
   add_exclusion(table);

@@ -39,9 +39,8 @@ MethodKeys<PTuningOptions> p_tuning_keys() {
   return {peft::kPTuning, p_tuning_table(),
           [](const PTuningOptions& options, const Json&, const ConfigPlace& at) { require_virtual_tokens(options, at); },
           [](const Json& start, const Json& section, const ConfigPlace& at) {
-            require_same_keys(
-                start, section,
-                {"num_virtual_tokens", "encoder_reparameterization_type", "encoder_hidden_size", "encoder_num_layers"}, at);
+            require_same_keys(start, section,
+                              {"num_virtual_tokens", "encoder_reparameterization_type", "encoder_hidden_size", "encoder_num_layers"}, at);
           },
           [](const Json&, const std::filesystem::path&, AdapterUse use, PTuningOptions& options, const ConfigPlace& file) {
             if (use == AdapterUse::kCompute) {

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "config/method_keys.h"
+#include "config/target_fields.h"
 
 // The keys of PEFT's PromptLearningConfig, which the methods that learn virtual tokens have in common.
 namespace lora::config {
@@ -23,10 +24,14 @@ void add_virtual_tokens(Table<Options>& table) {
     table.value(key, access, nullable(integer(1)), std::string("As PEFT writes it: ") + of + ". Anything else is an error.")
         .only_where_given();
   };
-  size("token_dim", [](auto& o) -> auto& { return o.token_dim; }, "the width of a virtual token in this model");
-  size("num_layers", [](auto& o) -> auto& { return o.num_layers; }, "the number of layers");
-  size("num_attention_heads", [](auto& o) -> auto& { return o.num_attention_heads; }, "the number of heads");
-  size("num_transformer_submodules", [](auto& o) -> auto& { return o.num_transformer_submodules; }, "1, the number of transformers");
+  size(
+      "token_dim", [](auto& o) -> auto& { return o.token_dim; }, "the width of a virtual token in this model");
+  size(
+      "num_layers", [](auto& o) -> auto& { return o.num_layers; }, "the number of layers");
+  size(
+      "num_attention_heads", [](auto& o) -> auto& { return o.num_attention_heads; }, "the number of heads");
+  size(
+      "num_transformer_submodules", [](auto& o) -> auto& { return o.num_transformer_submodules; }, "1, the number of transformers");
 }
 
 /// Adds encoder_hidden_size.
@@ -42,15 +47,7 @@ void add_encoder_hidden_size(Table<Options>& table) {
 /// Adds modules_to_save, PEFT's metadata and init_from.
 template <std::derived_from<peft::PromptOptions> Options>
 void add_shared_prompt_keys(Table<Options>& table) {
-  const Rule rule = nullable(list_of(text()));
-  table
-      .custom({"modules_to_save", "Modules to train in full and to save with the adapter, by the ends of their names.", rule.schema,
-               nullptr, [rule](const Json& value, Options& options, const ConfigPlace& at) {
-                 if (accept(rule, value, at)) {
-                   options.modules_to_save = value.is_null() ? std::vector<std::string>() : value.get<std::vector<std::string>>();
-                 }
-               }})
-      .example({"score"});
+  table.custom(modules_to_save_field<Options>()).example({"score"});
   add_metadata(table);
   add_init_from(table);
 }

@@ -84,6 +84,7 @@ void check_output(const RunConfig& run, const fs::path& config_file, const Confi
   if (run.adapter && run.adapter->init_from) {
     refuse(*run.adapter->init_from, "adapter.init_from");
   }
+  refuse(run.model.vae, "model.vae");
   if (run.output_dir / "run.json" == config_file) {
     at.add("found " + shown(Json(run.output_dir.string())) +
            ", expected another folder: the run would replace this config file by its own run.json");
@@ -175,16 +176,17 @@ RunConfig read_document(const Json& document, const ConfigPlace& root, const Con
   return run;
 }
 
-/// An adapter may not start from a folder that any adapter of the list writes.
-void check_starts_of_list(const std::vector<RunConfig>& runs, const ConfigPlace& adapters_at) {
-  for (size_t i = 0; i < runs.size(); ++i) {
-    for (const RunConfig& other : runs) {
-      const auto& start = runs[i].adapter ? runs[i].adapter->init_from : std::nullopt;
+/// An adapter may not start from a folder that any run of the list or the sweep writes.
+void check_starts(const RunList& list, const ConfigPlace& adapter_at) {
+  const bool is_sweep = !list.sweep.empty();
+  for (size_t i = 0; i < list.runs.size(); ++i) {
+    for (const RunConfig& other : list.runs) {
+      const auto& start = list.runs[i].adapter ? list.runs[i].adapter->init_from : std::nullopt;
       if (start && (is_same_folder(*start, other.output_dir) || is_in_checkpoint(other.output_dir, *start))) {
-        adapters_at.item(i)
-            .key("init_from")
-            .add("found " + shown(Json(start->string())) + ", which adapter '" + other.name +
-                 "' of this config writes, expected a folder that the config does not change");
+        const ConfigPlace own_at = is_sweep ? adapter_at : adapter_at.item(i);
+        own_at.key("init_from")
+            .add("found " + shown(Json(start->string())) + ", which " + (is_sweep ? "run '" : "adapter '") + other.name + "' of this " +
+                 (is_sweep ? "sweep" : "config") + " writes, expected a folder that it does not change");
       }
     }
   }
@@ -213,7 +215,7 @@ RunList read_runs_of_list(const Json& document, const ConfigPlace& root, const C
     }
     resolved_adapters.push_back(std::move(resolved));
   }
-  check_starts_of_list(list.runs, adapters_at);
+  check_starts(list, adapters_at);
   list.resolved["adapter"] = std::move(resolved_adapters);
   return list;
 }
@@ -237,6 +239,7 @@ RunList read_runs_of_sweep(const Json& document, const std::vector<SweptKey>& ke
     run.output_dir /= names[i];
     run.resolved["output_dir"] = run.output_dir.string();
   }
+  check_starts(list, root.key("adapter"));
   return list;
 }
 

@@ -28,7 +28,7 @@ const Table<SampleOptions>& sample_table() {
             "How strongly images follow the prompts; 1 or less is off; null: 5 for Stable Diffusion XL, otherwise 7.5.")
         .value(
             "every", [](auto& o) -> auto& { return o.every; }, integer(1),
-            "Optimiser steps between images; there are some after the last step in any case.");
+            "Optimiser steps between images; some are always computed after the last step.");
     return table;
   }();
   return kTable;

@@ -157,7 +157,9 @@ bool has_peft_type(const Json& config, const std::vector<std::string>& types, co
     quoted.push_back('"' + known + '"');
   }
   const std::string expected = (quoted.size() > 2 ? "one of " : "") + join(quoted, quoted.size() > 2 ? ", " : " or ");
-  at.key("peft_type").add("found " + shown(type) + ", expected " + expected + ". This version supports no other method.");
+  at.key("peft_type")
+      .add("found " + shown(type) + ", expected " + expected +
+           (types.size() > 1 ? ". This version supports no other method." : ", the method of the section that names this adapter"));
   return false;
 }
 

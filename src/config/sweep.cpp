@@ -137,9 +137,11 @@ std::vector<std::string> sweep_names(const std::vector<SweepPoint>& points) {
   }
   std::vector<std::string> names;
   for (const SweepPoint& point : points) {
-    const std::string name = name_of_point(point, uses);
-    const bool is_taken = std::find(names.begin(), names.end(), name) != names.end();
-    names.push_back(is_taken ? name + "." + std::to_string(names.size()) : name);
+    std::string name = name_of_point(point, uses);
+    while (std::find(names.begin(), names.end(), name) != names.end()) {
+      name += "." + std::to_string(names.size());
+    }
+    names.push_back(std::move(name));
   }
   return names;
 }

@@ -16,6 +16,7 @@
 #include "lora/peft/base_reference.h"
 #include "lora/peft/file_names.h"
 #include "peft/adapter_config.h"
+#include "peft/folder_parts.h"
 #include "peft/keys.h"
 #include "peft/lora.h"
 #include "peft/lora_init.h"
@@ -182,13 +183,8 @@ std::vector<AdapterUpdate> updates_of(const Adapter& adapter) {
 }
 
 Adapter read_lora(const AdapterFolder& folder, const LoraOptions& options) {
-  Adapter adapter;
+  Adapter adapter = without_updates(folder);
   adapter.options = options;
-  adapter.config = folder.config();
-  adapter.weights_file = folder.weights_file();
-  adapter.base_fingerprint = base_fingerprint(folder.metadata());
-  adapter.base_quantization = stored_base_quantization(folder.metadata());
-  adapter.labels = stored_label_set(folder.metadata());
   AdapterReader(folder, options).read(adapter);
   return adapter;
 }

@@ -57,10 +57,10 @@ class Formula {
   virtual std::vector<std::string> default_targets(const std::vector<std::string>& of_lora) const { return of_lora; }
   /// Adds keys without which PEFT would not read the adapter as it is meant.
   virtual void complete(nlohmann::json&) const {}
-  /// The tensors for a projection. Throws config Error for one that the method cannot change with these options.
+  /// The tensors for a projection. Throws config Error for one that the method cannot change with these options, and model Error for one
+  /// that the shared tensors of a file do not fit.
   virtual std::vector<FormulaPart> parts(const ProjectionFacts& projection) const = 0;
-  /// The change that these tensors make. `tensors` are those of parts(). Throws model Error
-  /// for one that is missing.
+  /// The change that these tensors, which are those of parts(), make. Throws model Error for one that is missing.
   virtual std::shared_ptr<const nn::ProjectionChange> change(const std::string& module, const PartTensors& tensors) const = 0;
 
   /// Creates the fixed tensors that all projections share. Called before change() when there is no file that holds them.

@@ -1,7 +1,6 @@
 #include "peft/formula_method.h"
 
 #include <ATen/ATen.h>
-#include <ATen/CPUGeneratorImpl.h>
 
 #include <algorithm>
 #include <set>
@@ -9,12 +8,13 @@
 
 #include "lora/base/error.h"
 #include "lora/base/file.h"
-#include "lora/base/random.h"
 #include "lora/io/tensor_facts.h"
 #include "lora/nn/weight_changes.h"
 #include "lora/peft/file_names.h"
 #include "peft/adapter_config.h"
 #include "peft/extra_modules.h"
+#include "peft/folder_parts.h"
+#include "peft/generators.h"
 #include "peft/keys.h"
 #include "peft/targets.h"
 #include "peft/tensor_file.h"
@@ -55,14 +55,6 @@ PartTensors take_shared_tensors(StoredTensors& stored) {
     }
   }
   return shared;
-}
-
-StoredTensors stored_tensors(const AdapterFolder& folder) {
-  StoredTensors stored;
-  for (const auto& [name, tensor] : folder.tensors()) {
-    stored.emplace(name, tensor.tensor);
-  }
-  return stored;
 }
 
 class FormulaMethod : public Method {
@@ -154,7 +146,7 @@ class FormulaMethod : public Method {
     for (const io::NamedTensor& own : formula_->shared()) {
       if (own.name == shared_name && !same_values(own.tensor.cpu(), stored)) {
         model_error(where, "has other values of the fixed tensor " + shared_key(shared_name) +
-                               " than this run: expected those of projection_prng_key " + "or of init_from");
+                               " than this run: expected those of projection_prng_key or of init_from");
       }
     }
   }
@@ -164,7 +156,7 @@ class FormulaMethod : public Method {
     PartTensors tensors;
     for (const FormulaPart& part : formula_->parts(facts_of_host(host))) {
       const Tensor tensor = at::empty(part.shape, at::kFloat);
-      part.start(tensor, at::detail::createCPUGenerator(mix64(seed, hash_name(host.name() + "." + part.name))));
+      part.start(tensor, generator_of(seed, host.name() + "." + part.name));
       tensors.emplace(part.name, tensor.to(host.matrix()->device()).requires_grad_(true));
     }
     FormulaUpdate update{host.name(), formula_->change(host.name(), tensors), formula_, has_turned_weight(host)};
@@ -262,13 +254,8 @@ void require_formula_targets(const TargetOptions& options, const Formula& formul
 }
 
 Adapter read_formula(const AdapterFolder& folder, const TargetOptions& options, std::unique_ptr<Formula> formula) {
-  Adapter adapter;
+  Adapter adapter = without_updates(folder);
   static_cast<TargetOptions&>(adapter.options) = options;
-  adapter.config = folder.config();
-  adapter.weights_file = folder.weights_file();
-  adapter.base_fingerprint = base_fingerprint(folder.metadata());
-  adapter.base_quantization = stored_base_quantization(folder.metadata());
-  adapter.labels = stored_label_set(folder.metadata());
   const std::shared_ptr<Formula> shared_formula = std::move(formula);
   StoredTensors stored = stored_tensors(folder);
   shared_formula->take_shared(take_shared_tensors(stored));
@@ -281,6 +268,9 @@ Adapter read_formula(const AdapterFolder& folder, const TargetOptions& options, 
   for (const auto& [tensor_name, tensor] : folder.tensors()) {
     if (tensor.role == nn::ParameterRole::kWhole) {
       adapter.updates.emplace_back(HeldTensor{{tensor_name, tensor.tensor}, {}, tensor.of_base});
+    } else if (tensor.role != nn::ParameterRole::kFormula) {
+      model_error(folder.weights_file().string(), "has a tensor of another method than " + shared_formula->name() +
+                                                      ": found " + tensor_name);
     }
   }
   return adapter;

@@ -206,8 +206,8 @@ std::optional<AdapterKey> AdapterKeys::parse(const std::string& key) const {
   if (const auto part = find_in(path); part != path.end()) {
     return parse_pair(path, part);
   }
-  if (std::optional<AdapterKey> key = parse_formula(path)) {
-    return key;
+  if (std::optional<AdapterKey> of_formula = parse_formula(path)) {
+    return of_formula;
   }
   return has_prefix ? parse_whole(std::move(path)) : std::nullopt;
 }

@@ -320,7 +320,7 @@ Tensor merged_rows(const MergedTensor& tensor, const Tensor& base, int64_t begin
   const at::NoGradGuard no_grad;
   const Tensor& from = tensor.replacement.defined() ? tensor.replacement : base;
   if (!tensor.formulas.empty()) {
-    return changed_by_formulas(tensor, from).slice(0, begin, end);
+    return changed_by_formulas(tensor, with_token_rows(from, tensor.rows, /*begin=*/0)).slice(0, begin, end);
   }
   Tensor rows = from.dim() == 0 ? from : with_token_rows(from.slice(0, begin, end), tensor.rows, begin);
   if (tensor.updates.empty() && tensor.addends.empty()) {

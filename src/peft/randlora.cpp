@@ -66,6 +66,8 @@ class RandLora : public Formula {
   std::vector<FormulaPart> parts(const ProjectionFacts& projection) const override {
     const int64_t smaller = std::min(projection.inputs, projection.outputs);
     const int64_t bases = bases_of(smaller, options_.r);
+    require_covers(A_R1M_, "randlora_A", projection, {options_.r, 1, smaller}, 0);
+    require_covers(B_XNR_, "randlora_B", projection, {std::max(projection.inputs, projection.outputs), bases, options_.r}, 2);
     return {{"randlora_lambda", {options_.r, bases}, constant(0)},
             {"randlora_gamma", {bases, smaller}, constant(1.0 / static_cast<double>(std::max(bases, smaller)))}};
   }

@@ -15,6 +15,7 @@
 #include "peft/adapter_config.h"
 #include "peft/default_targets.h"
 #include "peft/extra_modules.h"
+#include "peft/folder_parts.h"
 #include "peft/keys.h"
 #include "peft/targets.h"
 #include "peft/tensor_file.h"
@@ -70,11 +71,7 @@ class ReplacementMethod : public Method {
 
   void load(const std::filesystem::path& folder) override {
     const AdapterFolder file(folder);
-    StoredTensors stored;
-    for (const auto& [tensor_name, tensor] : file.tensors()) {
-      stored.emplace(tensor_name, tensor.tensor);
-    }
-    load_into(file.weights_file().string(), stored, named_tensors(tensors_of(updates_)));
+    load_into(file.weights_file().string(), stored_tensors(file), named_tensors(tensors_of(updates_)));
     nn::trained_weights_changed();
     nn::base_weights_changed();
   }
@@ -253,13 +250,8 @@ void require_replacement_targets(const TrainableTokensOptions& options, nn::Mode
 
 Adapter read_replacements(const AdapterFolder& folder, const TargetOptions& options, const std::vector<int64_t>& token_indices,
                           const char* name) {
-  Adapter adapter;
+  Adapter adapter = without_updates(folder);
   static_cast<TargetOptions&>(adapter.options) = options;
-  adapter.config = folder.config();
-  adapter.weights_file = folder.weights_file();
-  adapter.base_fingerprint = base_fingerprint(folder.metadata());
-  adapter.base_quantization = stored_base_quantization(folder.metadata());
-  adapter.labels = stored_label_set(folder.metadata());
   for (const auto& [tensor_name, tensor] : folder.tensors()) {
     adapter.updates.emplace_back(held_of(tensor, token_indices, folder));
   }

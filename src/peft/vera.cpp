@@ -45,6 +45,8 @@ class Vera : public Formula {
   std::string name() const override { return "VeRA"; }
   bool takes_conv1d() const override { return true; }
   std::vector<FormulaPart> parts(const ProjectionFacts& projection) const override {
+    require_covers(A_RM_, "vera_A", projection, {options_.r, projection.inputs}, 0);
+    require_covers(B_MR_, "vera_B", projection, {projection.outputs, options_.r}, 1);
     return {{"vera_lambda_b", {projection.outputs}, constant(0)}, {"vera_lambda_d", {options_.r}, constant(options_.d_initial)}};
   }
   std::shared_ptr<const nn::ProjectionChange> change(const std::string& module, const PartTensors& tensors) const override {

@@ -282,7 +282,8 @@ TEST(Adapter, InitFrom) {
   sandbox.write("start/adapter_config.json", R"({"peft_type": "LORA", "lora_bias": true})");
   expect(R"({"init_from": "start", "use_dora": true})", "[adapter.lora_bias] cannot be used with use_dora");
   sandbox.write("start/adapter_config.json", R"({"peft_type": "IA3", "feedforward_modules": []})");
-  expect(continued, "[" + file + ":peft_type] found \"IA3\"");
+  expect(R"({"peft_type": "LORA", "init_from": "start"})", "[" + file + ":peft_type] found \"IA3\", expected \"LORA\", the method of");
+  EXPECT_NE(sandbox.load(with_adapter(continued)).adapter.as<peft::Ia3Options>(), nullptr);  // its method is inherited too
   sandbox.write("start/adapter_config.json", R"({"peft_type": )");
   expect(continued, "[adapter.init_from] cannot be read: ", 4);
   std::filesystem::remove(file);

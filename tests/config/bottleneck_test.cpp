@@ -107,6 +107,8 @@ TEST(BottleneckSection, ActivationsOfOlderFilesHaveOlderNames) {
   EXPECT_EQ(read("").activation, nn::BottleneckActivation::kGeluTanh);
   EXPECT_EQ(read(R"(, "version": "adapters.1.0.0")").activation, nn::BottleneckActivation::kGelu);
   EXPECT_FALSE(read("").original_ln_before);  // the library's default
+  sandbox.write("old/head_config.json", R"({"model_class": null})");
+  EXPECT_FALSE(read_adapter_folder(sandbox.folder() / "old")->config.contains("task_type"));
 }
 
 TEST(TrainParameters, AreOnlyWithoutAnAdapter) {

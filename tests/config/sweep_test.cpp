@@ -56,6 +56,7 @@ TEST(Sweep, NamesAreUniqueNamesOfFolders) {
   EXPECT_EQ(methods.runs[0].name, "adapter=r_4_target_modules_all-linear");
   EXPECT_EQ(methods.runs[1].name, "adapter=r_4_target_modules_all-linear.1");
   EXPECT_EQ(methods.runs[2].name, "adapter=null");
+  EXPECT_THAT(sweep_names({{"adapter.r=ab.2"}, {"adapter.r=ab"}, {"adapter.r=a b"}}), ElementsAre("r=ab.2", "r=ab", "r=ab.2.2"));
   EXPECT_EQ(sweep_names({{"adapter.a.r=../x", "training.b.r=2"}}), std::vector<std::string>{"adapter.a.r=.._x,training.b.r=2"});
 }
 
@@ -67,6 +68,9 @@ TEST(Sweep, WrongOnesAreReported) {
   expect_finding({"adapter.r=1", "adapter.r=2"}, "occurs twice");
   expect_finding({"adapter.r=4,no"}, "[adapter.r] found \"no\"");
   expect_finding({"training.learning_rte=1"}, "learning_rate");
+  Json chained = short_run();
+  chained["adapter"]["init_from"] = "out/r=1";
+  expect_finding({"adapter.r=1,2"}, "which run 'r=1' of this sweep writes", chained);
   Json list = short_run();
   list["adapter"] = Json::array({short_run()["adapter"]});
   expect_finding({"training.seed=1,2"}, "found a list of adapters with --sweep", list);

@@ -153,6 +153,43 @@ TEST(FormulaMethod, WhatCannotBeDoneIsAnError) {
   expect_error(ErrorKind::kModel, {"cannot be combined", "OFT"}, [&] { combine({{adapter, 1, "a"}, {adapter, 1, "b"}}, linear); });
 }
 
+TEST(FormulaMethod, SharedTensorsMustCoverEveryProjection) {
+  const models::BaseModel base = test::tiny_llama();
+  for (const auto& [options, name] : {std::pair(every_method()[1], "vera_A"), std::pair(every_method().back(), "randlora_A")}) {
+    const auto method = test::attach(options, base);
+    const TemporaryFolder folder;
+    method->save(folder.path());
+    const Adapter adapter = read_adapter(folder.path(), options);
+    BaseLayout wide;
+    for (const nn::Parameter& parameter : base.model->base_parameters()) {
+      wide.tensors.push_back({parameter.name, {4096, 4096}});
+    }
+    expect_error(ErrorKind::kModel, {name, "does not fit", "down_proj", "4096"}, [&] {
+      plan_merge(wide, {{adapter, 1, "adapter"}}, false);
+    });
+  }
+}
+
+TEST(FormulaMethod, AMergeKeepsTrainedRowsOfTheSameWeight) {
+  const models::BaseModel base = test::tiny_llama();
+  const auto method = test::attach(on_projections(LohaOptions()), base);
+  add_noise(*method);
+  const TemporaryFolder folder;
+  method->save(folder.path());
+  const Adapter adapter = read_adapter(folder.path(), on_projections(LohaOptions()));
+  const auto update = of_kind<FormulaUpdate>(adapter.updates).front();
+  const std::vector<io::NamedTensor> parts = update.change->tensors();  // hada_w1_a [O, R], hada_w1_b [R, I], …
+  const int64_t outputs = parts[0].tensor.size(0), inputs = parts[1].tensor.size(1);
+  const at::Tensor weight_OI = test::normal({outputs, inputs}, 5, at::kFloat), row_1I = test::normal({1, inputs}, 6, at::kFloat);
+  MergedTensor both{update.module + ".weight", update.module + ".weight", {outputs, inputs}, true, {}, {}, {}, {}};
+  both.formulas = {update};
+  const at::Tensor replaced_OI = weight_OI.clone();
+  replaced_OI[2].copy_(row_1I[0]);
+  const at::Tensor expected_OI = merged_rows(both, replaced_OI, 0, outputs);
+  both.rows = {HeldTensor{{both.name, row_1I}, {2}}};
+  test::expect_equal(merged_rows(both, weight_OI, 0, outputs), expected_OI, "rows and formula");
+}
+
 TEST(FormulaMethod, OnlyProjectionsAreAdapted) {
   models::BaseModel base = test::tiny_llama();
   LohaOptions options = on_projections(LohaOptions());

@@ -52,9 +52,9 @@ struct ModelOptions {
   std::optional<std::string> output;  ///< the part of its result to use: a key or an index; none: the logits
 
   /// For a text-to-image pipeline.
-  std::string variant;            ///< of its weight files ("fp16"); empty: the plain ones, or the only ones
-  std::filesystem::path vae;      ///< folder of another VAE; empty: the pipeline's own
-  std::string prediction_type;    ///< of its network, replacing the scheduler's; empty: as the scheduler's config says
+  std::string variant;          ///< of its weight files ("fp16"); empty: the plain ones, or the only ones
+  std::filesystem::path vae;    ///< folder of another VAE; empty: the pipeline's own
+  std::string prediction_type;  ///< of its network, replacing the scheduler's; empty: as the scheduler's config says
 
   bool is_torchscript() const { return format == ModelFormat::kTorchScript; }
   /// Whether weights are quantised while they are loaded.

@@ -13,11 +13,11 @@ namespace lora::peft {
 /// The formats that adapters are converted between (formats.cpp lists what each can hold).
 enum class AdapterFormat { kPeft, kMlx, kKohya, kGguf, kVllm, kDiffusers };
 inline constexpr EnumTable<AdapterFormat, 6> kAdapterFormats{{{
-    {AdapterFormat::kPeft, "peft"},    ///< folder: adapter_config.json and adapter_model.safetensors
-    {AdapterFormat::kMlx, "mlx"},      ///< folder: adapter_config.json and adapters.safetensors (mlx-lm)
-    {AdapterFormat::kKohya, "kohya"},  ///< one .safetensors file, modules named with underscores (sd-scripts)
-    {AdapterFormat::kGguf, "gguf"},    ///< one .gguf file (llama.cpp); write only
-    {AdapterFormat::kVllm, "vllm"},    ///< PEFT's folder, restricted to what vLLM loads; read as PEFT
+    {AdapterFormat::kPeft, "peft"},            ///< folder: adapter_config.json and adapter_model.safetensors
+    {AdapterFormat::kMlx, "mlx"},              ///< folder: adapter_config.json and adapters.safetensors (mlx-lm)
+    {AdapterFormat::kKohya, "kohya"},          ///< one .safetensors file, modules named with underscores (sd-scripts)
+    {AdapterFormat::kGguf, "gguf"},            ///< one .gguf file (llama.cpp); write only
+    {AdapterFormat::kVllm, "vllm"},            ///< PEFT's folder, restricted to what vLLM loads; read as PEFT
     {AdapterFormat::kDiffusers, "diffusers"},  ///< one .safetensors file of a pipeline's components
 }}};
 

@@ -71,9 +71,9 @@ struct ModuleChoice {
 
 /// What the options of every method have: PEFT's PeftConfig, and where the adapter starts.
 struct AdapterOptions {
-  std::vector<std::string> modules_to_save;  ///< ends of the names of modules that are trained whole
-  std::vector<std::string> task_modules;     ///< entries of modules_to_save that the task adds; the model need not have all of them
-  bool has_task = true;                      ///< false: the base has none of PEFT's tasks, so task_type is null
+  std::vector<std::string> modules_to_save;        ///< ends of the names of modules that are trained whole
+  std::vector<std::string> task_modules;           ///< entries of modules_to_save that the task adds; the model need not have all of them
+  bool has_task = true;                            ///< false: the base has none of PEFT's tasks, so task_type is null
   std::optional<std::filesystem::path> init_from;  ///< folder of an adapter to start from
   bool keeps_base = false;                         ///< the adapter is used but not trained, and the base must not be changed
   Json config;                                     ///< the section as given, with only PEFT's keys: the source for adapter_config.json
@@ -107,8 +107,8 @@ struct LoraOptions : TargetOptions {
   std::vector<std::pair<std::string, int64_t>> rank_pattern;  ///< in the file's order, because the first match counts
   std::vector<std::pair<std::string, double>> alpha_pattern;
   bool use_rslora = false;
-  bool use_dora = false;        ///< DoRA: the lengths of the weight's rows are trained (Liu et al. 2024)
-  bool lora_bias = false;       ///< lora_B has a bias
+  bool use_dora = false;   ///< DoRA: the lengths of the weight's rows are trained (Liu et al. 2024)
+  bool lora_bias = false;  ///< lora_B has a bias
   LoraInit init = LoraInit::kDefault;
   int64_t pissa_niter = 0;  ///< N of "pissa_niter_N": subspace iterations of a randomised decomposition; 0: exact
   EvaOptions eva;
@@ -116,7 +116,7 @@ struct LoraOptions : TargetOptions {
 
 /// What the methods have in common that learn virtual tokens: PEFT's PromptLearningConfig.
 struct PromptOptions : ExtraOptions {
-  int64_t num_virtual_tokens = 0;  ///< 0: not given
+  int64_t num_virtual_tokens = 0;              ///< 0: not given
   std::optional<int64_t> encoder_hidden_size;  ///< of the network that computes the virtual tokens; none: token_dim
   /// Sizes of the base as PEFT writes them, which must be those of the model; none: not given.
   std::optional<int64_t> token_dim, num_layers, num_attention_heads, num_transformer_submodules;
@@ -126,7 +126,7 @@ inline constexpr const char* kPrefixTuning = "PREFIX_TUNING";
 
 /// Prefix tuning (Li & Liang 2021): PEFT's PrefixTuningConfig.
 struct PrefixOptions : PromptOptions {
-  bool prefix_projection = false;          ///< a network computes the keys and values
+  bool prefix_projection = false;           ///< a network computes the keys and values
   std::optional<std::string> init_weights;  ///< "zero"; none: random
 };
 

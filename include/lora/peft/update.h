@@ -23,8 +23,8 @@ class Formula;
 /// The kind of module that a low-rank pair changes.
 enum class PairKind {
   kLinear,
-  kConv1D,     ///< transformers' projection with a weight [I, O] (GPT-2; PEFT's fan_in_fan_out)
-  kEmbedding,  ///< I are token ids, O are channels; its weight is [I, O]
+  kConv1D,       ///< transformers' projection with a weight [I, O] (GPT-2; PEFT's fan_in_fan_out)
+  kEmbedding,    ///< I are token ids, O are channels; its weight is [I, O]
   kConvolution,  ///< its weight is [O, I, kernel…]; A convolves as the module does, B is a convolution with a kernel of 1
 };
 
