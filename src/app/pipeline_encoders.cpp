@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <map>
 #include <optional>
 
 #include "app/image_pipeline.h"
@@ -25,11 +26,14 @@ std::string identity_of(const Pipeline& pipeline, const std::string& component) 
   return pipeline.config(component).json.dump() + pipeline.weights(component)->fingerprint();
 }
 
-/// Of the tokenizer of a text encoder: "tokenizer_2" of "text_encoder_2".
+/// "tokenizer_2" for "text_encoder_2".
+std::string tokenizer_of(const std::string& text_encoder) {
+  return "tokenizer" + text_encoder.substr(std::string_view("text_encoder").size());
+}
+
 std::string identity_of_tokenizer(const Pipeline& pipeline, const std::string& text_encoder) {
-  const std::string tokenizer = "tokenizer" + text_encoder.substr(std::string_view("text_encoder").size());
   std::string identity;
-  for (const std::filesystem::path& file : pipeline.files(tokenizer)) {
+  for (const std::filesystem::path& file : pipeline.files(tokenizer_of(text_encoder))) {
     identity += sha256_of_file(file, ErrorKind::kModel);
   }
   return identity;
@@ -113,6 +117,24 @@ PipelineEncoders::~PipelineEncoders() = default;
 
 const data::ImageEncoders& PipelineEncoders::functions() const {
   return impl_->functions;
+}
+
+Json encoder_hashes(const models::ModelOptions& model) {
+  const Pipeline pipeline(pipeline_options(model));
+  std::vector<std::string> components{diffusion::kVae};
+  for (const std::string& encoder : pipeline.text_encoders()) {
+    components.insert(components.end(), {encoder, tokenizer_of(encoder)});
+  }
+  Json hashes = Json::object();
+  std::map<std::filesystem::path, std::string> known;  // components of a single file share it
+  for (const std::string& component : components) {
+    for (const std::filesystem::path& file : pipeline.files(component)) {
+      std::string& hash = known[file];
+      hash = hash.empty() ? sha256_of_file(file, ErrorKind::kModel) : hash;
+      hashes[component + "/" + file.filename().string()] = hash;
+    }
+  }
+  return hashes;
 }
 
 }  // namespace lora::app

@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "lora/base/json.h"
 #include "lora/data/image_encoders.h"
 #include "lora/models/options.h"
 
@@ -22,5 +23,8 @@ class PipelineEncoders {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+/// The SHA-256 of each file of the encoders and their tokenizers, by component and file name: what rows of images become depends on them.
+Json encoder_hashes(const models::ModelOptions& model);
 
 }  // namespace lora::app

@@ -98,6 +98,7 @@ std::map<std::string, Json> files_of(const Json& hashes, const std::string& what
 void add_file_differences(const Json& there, const Json& here, std::vector<std::string>& found) {
   constexpr size_t kNamed = 2;
   for (const auto& [what, name] : {std::pair{"base", "base model"},
+                                   {"encoders", "VAE and text encoders"},
                                    {"tokenizer", "tokenizer"},
                                    {"chat_template", "chat template"},
                                    {"init_from", "adapter.init_from"},

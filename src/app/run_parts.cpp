@@ -1,7 +1,10 @@
 #include "app/run_parts.h"
 
+#include <algorithm>
+
 #include "app/adapter_templates.h"
 #include "app/companions.h"
+#include "app/pipeline_encoders.h"
 #include "app/run_identity.h"
 #include "lora/base/bundle.h"
 #include "lora/base/error.h"
@@ -30,6 +33,21 @@ Json data_files(const data::Dataset* dataset) {
     }
   }
   return files;
+}
+
+/// What an adapter is read from: its config and weights, and what some methods have in files of their own.
+std::vector<fs::path> adapter_files(const fs::path& adapter) {
+  std::vector<fs::path> files{adapter / peft::kAdapterConfigFile, peft::adapter_weights_file(adapter)};
+  for (const char* name : {peft::kPromptEncoderFile, peft::kHeadConfigFile, peft::kHeadWeightsFile, peft::kHeadPickleFile}) {
+    if (fs::exists(adapter / name)) {
+      files.push_back(adapter / name);
+    }
+  }
+  return files;
+}
+
+bool has_images(const std::vector<data::SourceOptions>& sources) {
+  return std::any_of(sources.begin(), sources.end(), [](const auto& source) { return source.format == data::RowFormat::kImages; });
 }
 
 Json hash_shared_files(const RunParts& parts) {
@@ -61,11 +79,13 @@ void RunParts::save(const config::RunConfig& config, const fs::path& folder) con
 Json RunHashes::of(const config::RunConfig& config) {
   if (shared_.is_null()) {
     shared_ = hash_shared_files(parts_);
+    if (has_images(config.data.train) || has_images(config.data.eval)) {
+      shared_["encoders"] = encoder_hashes(config.model);
+    }
   }
   Json all = shared_;
   if (config.adapter && config.adapter->init_from) {
-    all["init_from"] =
-        hash_files({*config.adapter->init_from / peft::kAdapterConfigFile, peft::adapter_weights_file(*config.adapter->init_from)});
+    all["init_from"] = hash_files(adapter_files(*config.adapter->init_from));
   }
   return all;
 }

@@ -248,6 +248,10 @@ TEST(Denoising, TrainsOnAFolderOfImages) {
   EXPECT_EQ(run("second"), first);
   EXPECT_EQ(files_in(own / "cache"), encoded);
   EXPECT_EQ(result_hash(own / "second"), result_hash(own / "first"));
+  write_text(own / "model/tokenizer/merges.txt", read_text(own / "model/tokenizer/merges.txt") + "\n");
+  const Outcome changed = own.train("attention", with(shared, {"--set", "output_dir=second"}));  // another tokenizer is another run
+  EXPECT_EQ(changed.exit_code, 6);
+  EXPECT_THAT(changed.err, HasSubstr("VAE and text encoders"));
   const Outcome shown = own.train("attention", with(shared, {"--set", "output_dir=shown", "--dry-run"}));
   ASSERT_EQ(shown.exit_code, 0) << shown.err;
   EXPECT_THAT(shown.out, HasSubstr("a drawing of "));
