@@ -130,7 +130,7 @@ TEST(ImageRows, FaultsNameTheFile) {
   test::expect_error(ErrorKind::kData, {"bad.safetensors"}, [&] { setup.load("{\"file_name\": \"bad.safetensors\"}\n"); });
   test::expect_error(ErrorKind::kData, {"none.safetensors"}, [&] { setup.load("{\"file_name\": \"none.safetensors\"}\n"); });
   test::expect_error(ErrorKind::kData, {"\"file_name\" is missing"}, [&] { setup.load("{\"text\": \"a cat\"}\n"); });
-  test::expect_error(ErrorKind::kData, {"rows.jsonl:1", "\"prior\"", "found 1, expected true or false"},
+  test::expect_error(ErrorKind::kData, {"rows.jsonl:1", "\"prior\"", "found an integer (1), expected true or false"},
                      [&] { setup.load("{\"file_name\": \"good.safetensors\", \"prior\": 1}\n"); });
 }
 
