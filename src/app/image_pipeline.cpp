@@ -40,11 +40,15 @@ diffusion::Vae open_decoder(const diffusion::Pipeline& pipeline, const at::Devic
   return {config.json, config.where, *weights, at::TensorOptions(at::kFloat).device(device), diffusion::VaeParts::kDecoder};
 }
 
-Tensor sample_image(const nn::Denoiser& network, const diffusion::Pipeline& pipeline, const diffusion::EncodedPrompt& prompt,
-                    const ImageOptions& options, int64_t downscale, const at::Device& device) {
+std::unique_ptr<diffusion::Sampler> make_image_sampler(const diffusion::Pipeline& pipeline, const ImageOptions& options) {
   const diffusion::ComponentConfig config = pipeline.config(diffusion::kScheduler);
   const diffusion::NoiseSchedule schedule(config.reader());
-  const std::unique_ptr<diffusion::Sampler> sampler = diffusion::make_sampler(options.sampler, config.reader(), schedule, options.steps);
+  return diffusion::make_sampler(options.sampler, config.reader(), schedule, options.steps);
+}
+
+Tensor sample_image(const nn::Denoiser& network, const diffusion::Pipeline& pipeline, const diffusion::EncodedPrompt& prompt,
+                    const ImageOptions& options, int64_t downscale, const at::Device& device) {
+  const std::unique_ptr<diffusion::Sampler> sampler = make_image_sampler(pipeline, options);
   const std::vector<int64_t> shape{1, network.latent_channels(), options.height / downscale, options.width / downscale};
   diffusion::SamplingCalls calls;
   calls.noise = [&](int64_t step) {

@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
 
 #include "lora/diffusion/pipeline.h"
 #include "lora/diffusion/prompts.h"
@@ -28,6 +29,9 @@ int64_t default_side(const diffusion::Pipeline& pipeline, int64_t downscale);
 
 /// The autoencoder's half that makes images of latents, in float32.
 diffusion::Vae open_decoder(const diffusion::Pipeline& pipeline, const at::Device& device);
+
+/// The sampler of the options, by the config of the pipeline's scheduler. Throws what diffusion::make_sampler throws.
+std::unique_ptr<diffusion::Sampler> make_image_sampler(const diffusion::Pipeline& pipeline, const ImageOptions& options);
 
 /// The latents [1, C, H, W] of one image, from noise that is a function of the seed, which the CPU draws for every device.
 /// @param downscale pixels of a latent's side.
