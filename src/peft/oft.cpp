@@ -1,5 +1,7 @@
 #include <ATen/ATen.h>
 
+#include <set>
+
 #include "lora/base/error.h"
 #include "lora/base/log.h"
 #include "lora/nn/input_transform.h"
@@ -64,9 +66,10 @@ class Oft : public Formula {
     const bool is_by_size = options_.r == 0;
     const int64_t given = is_by_size ? options_.oft_block_size : options_.r;
     const int64_t fitting = divisor_next_to(given, projection.inputs);
-    if (fitting != given) {
+    if (fitting != given && warned_inputs_.insert(projection.inputs).second) {
       log::warn(std::string("[adapter.") + (is_by_size ? "oft_block_size" : "r") + "] " + std::to_string(given) +
-                " does not divide the inputs of " + projection.module + ": using " + std::to_string(fitting) + " there, as PEFT does");
+                " does not divide " + std::to_string(projection.inputs) + ", the inputs of modules such as " + projection.module +
+                ": using " + std::to_string(fitting) + " there, as PEFT does");
     }
     const int64_t size = is_by_size ? fitting : projection.inputs / fitting;
     const int64_t blocks = options_.block_share ? 1 : projection.inputs / size;
@@ -78,6 +81,7 @@ class Oft : public Formula {
 
  private:
   OftOptions options_;
+  mutable std::set<int64_t> warned_inputs_ = {};  ///< sizes that were warned of: modules of one size get one warning
 };
 
 }  // namespace
