@@ -41,7 +41,10 @@ diffusion::Vae open_decoder(const diffusion::Pipeline& pipeline, const at::Devic
 }
 
 std::unique_ptr<diffusion::Sampler> make_image_sampler(const diffusion::Pipeline& pipeline, const ImageOptions& options) {
-  const diffusion::ComponentConfig config = pipeline.config(diffusion::kScheduler);
+  diffusion::ComponentConfig config = pipeline.config(diffusion::kScheduler);
+  if (options.zero_snr) {
+    config.json["rescale_betas_zero_snr"] = *options.zero_snr;
+  }
   const diffusion::NoiseSchedule schedule(config.reader());
   return diffusion::make_sampler(options.sampler, config.reader(), schedule, options.steps);
 }

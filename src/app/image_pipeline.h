@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "lora/diffusion/pipeline.h"
 #include "lora/diffusion/prompts.h"
@@ -19,6 +20,7 @@ struct ImageOptions {
   double guidance = 7.5;
   int64_t width = 0, height = 0;  ///< in pixels
   uint64_t seed = 42;
+  std::optional<bool> zero_snr = std::nullopt;  ///< replaces rescale_betas_zero_snr of the scheduler's config; none: as that says
 };
 
 /// diffusers' default.

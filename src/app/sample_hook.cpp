@@ -33,6 +33,7 @@ SampleHook::SampleHook(const config::RunConfig& config, const nn::Model& network
   const train::SampleOptions& own = *config.training.denoising.sample;
   const int64_t downscale = open_decoder(pipeline_, at::kCPU).downscale();
   options_.steps = own.steps;
+  options_.zero_snr = config.training.denoising.rescale_betas_zero_snr;
   make_image_sampler(pipeline_, options_);  // what it refuses is reported before the run begins
   options_.guidance = own.guidance_scale.value_or(default_guidance(pipeline_.family()));
   options_.width = options_.height = default_side(pipeline_, downscale);
