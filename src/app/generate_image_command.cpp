@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "app/image_pipeline.h"
@@ -69,12 +70,15 @@ void weigh_adapter(nn::Model& model, const std::string& name, double weight, con
   if (weight == 1.0) {
     return;
   }
+  const auto of_adapter = [&name](const nn::BaseWeight& replaced) { return replaced.adapter_in_use() == name; };
+  const auto has_no_scale = [&name](const std::unique_ptr<nn::Attachment>& attachment) {
+    return attachment->adapter == name && dynamic_cast<const nn::LowRank*>(attachment.get()) == nullptr;
+  };
   for (const nn::Host* host : model.hosts()) {
-    for (const std::unique_ptr<nn::Attachment>& attachment : host->attachments()) {
-      if (attachment->adapter == name && dynamic_cast<const nn::LowRank*>(attachment.get()) == nullptr) {
-        config_error("--weight", "found " + std::to_string(weight) + " for " + folder +
-                                     ", whose method has no scale, expected 1: it can be merged with lora-merge instead");
-      }
+    if (std::any_of(host->attachments().begin(), host->attachments().end(), has_no_scale) ||
+        std::any_of(host->weights().begin(), host->weights().end(), of_adapter)) {
+      config_error("--weight", "found " + std::to_string(weight) + " for " + folder + ", which changes '" + host->name() +
+                                   "' in a way that has no scale, expected 1: it can be merged with lora-merge instead");
     }
   }
   nn::scale_adapter(model, name, weight);
