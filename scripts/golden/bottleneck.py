@@ -116,6 +116,8 @@ def write_case(name: str, case: Case) -> None:
     base_documents = [] if is_classification(run) else evaluate(base_of(folder, run), held_out)
     model = with_adapter(case, folder, run)
     model.save_adapter(folder / "adapter", case.name, use_safetensors=case.use_safetensors)
+    for file in (folder / "adapter").glob("*config.json"):  # the base's folder without the path of this machine
+        file.write_text(file.read_text(encoding="utf-8").replace(f"{folder}/", ""), encoding="utf-8")
     if not is_classification(run):
         for file in (folder / "adapter").glob("*head*"):
             file.unlink()
