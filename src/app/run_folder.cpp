@@ -103,7 +103,7 @@ void require_output_folder(const fs::path& folder) {
 
 namespace {
 
-/// The images of training.sample. Those behind a link are not the run's.
+/// The images of training.sample. If the folder is a symbolic link, what it points to does not belong to the run.
 std::vector<fs::path> sample_files(const fs::path& folder) {
   std::vector<fs::path> found;
   std::error_code error;

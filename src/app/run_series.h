@@ -35,7 +35,7 @@ class RunSeries {
   RunSeries(const config::RunList& list, const std::string& resume, bool overwrite);
 
   size_t size() const { return planned_.size(); }
-  /// Trains a run to its end, or until it has taken `pause_after` steps. One that was paused goes on; one that has ended is left alone.
+  /// Trains a run to its end, or until it has taken `pause_after` steps. A paused run is resumed; a finished one is left as it is.
   void train(size_t index, std::optional<int64_t> pause_after = std::nullopt);
   /// The steps of a run.
   int64_t total_steps(size_t index);

@@ -47,7 +47,7 @@ bool train_one(const RunList& list, RunSeries& series, size_t index, std::option
       throw;
     }
     log::warn(error.what());
-    log::info("The sweep goes on without this run");
+    log::info("The sweep continues without this run");
     sound = false;
   }
   write_tables(list);
@@ -86,7 +86,7 @@ std::vector<size_t> better_half(const RunList& list, const std::vector<size_t>& 
     names.push_back(list.runs[run].name);
   }
   log::info("After step " + std::to_string(step) + " of the sweep, " + std::to_string(kept.size()) + " of " +
-            std::to_string(runs.size()) + " runs go on: " + join(names));
+            std::to_string(runs.size()) + " runs continue: " + join(names));
   return kept;
 }
 

@@ -3,9 +3,9 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
-#include <vector>
 
 #include "base/descriptor.h"
 #include "lora/base/input_file.h"
@@ -183,6 +183,15 @@ void make_writable_folder(const fs::path& folder) {
   if (!descriptor.ok()) {
     system_error(ErrorKind::kOutput, folder, "cannot be written to");
   }
+}
+
+std::vector<std::string> names_in(const fs::path& folder, std::error_code& error) {
+  std::vector<std::string> names;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    names.push_back(entry->path().filename().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
 }
 
 void remove_leftovers(const fs::path& folder) {

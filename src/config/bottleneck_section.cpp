@@ -162,7 +162,7 @@ void add_computation(Table<BottleneckOptions>& table) {
           "ln_after", [](auto& o) -> auto& { return o.ln_after; }, boolean(), "Train a layer norm of the bottleneck's output.")
       .value(
           "adapter_residual_before_ln", [](auto& o) -> auto& { return o.form.adapter_residual_before_ln; }, boolean(),
-          "Add the bottleneck's skip connection before ln_after's norm instead of behind it.")
+          "Add the bottleneck's skip connection before ln_after's norm instead of after it.")
       .custom(scaling_field())
       .value(
           "dropout", [](auto& o) -> auto& { return o.form.dropout; }, number({.from = 0, .below = 1}),

@@ -118,7 +118,7 @@ void add_captions(Table<DataOptions>& table) {
       .example("empty")
       .value(
           "background", [](auto& o) -> auto& { return o.images.background; }, text(),
-          "Images: colour behind transparent pixels: white, black, gray or #rrggbb (default: white).")
+          "Background colour for transparent pixels of images: white, black, gray or #rrggbb (default: white).")
       .only_where_given()
       .example("#808080");
 }

@@ -42,11 +42,7 @@ MethodKeys<PTuningOptions> p_tuning_keys() {
             require_same_keys(start, section,
                               {"num_virtual_tokens", "encoder_reparameterization_type", "encoder_hidden_size", "encoder_num_layers"}, at);
           },
-          [](const Json&, const std::filesystem::path&, AdapterUse use, PTuningOptions& options, const ConfigPlace& file) {
-            if (use == AdapterUse::kCompute) {
-              require_virtual_tokens(options, file);
-            }
-          }};
+          settle_prompt};
 }
 
 }  // namespace

@@ -34,11 +34,7 @@ MethodKeys<PrefixOptions> prefix_keys() {
           [](const Json& start, const Json& section, const ConfigPlace& at) {
             require_same_keys(start, section, {"num_virtual_tokens", "prefix_projection", "encoder_hidden_size"}, at);
           },
-          [](const Json&, const std::filesystem::path&, AdapterUse use, PrefixOptions& options, const ConfigPlace& file) {
-            if (use == AdapterUse::kCompute) {
-              require_virtual_tokens(options, file);
-            }
-          }};
+          settle_prompt};
 }
 
 }  // namespace

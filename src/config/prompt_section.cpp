@@ -56,11 +56,7 @@ MethodKeys<PromptTuningOptions> prompt_keys() {
   return {
       peft::kPromptTuning, prompt_table(), check_prompt,
       [](const Json& start, const Json& section, const ConfigPlace& at) { require_same_keys(start, section, {"num_virtual_tokens"}, at); },
-      [](const Json&, const std::filesystem::path&, AdapterUse use, PromptTuningOptions& options, const ConfigPlace& file) {
-        if (use == AdapterUse::kCompute) {
-          require_virtual_tokens(options, file);
-        }
-      }};
+      settle_prompt};
 }
 
 }  // namespace

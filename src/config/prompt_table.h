@@ -60,6 +60,14 @@ inline void require_virtual_tokens(const peft::PromptOptions& options, const Con
   }
 }
 
+/// MethodKeys::settle_stored of these methods: an adapter that is computed with must say how many virtual tokens it has.
+template <std::derived_from<peft::PromptOptions> Options>
+void settle_prompt(const Json&, const std::filesystem::path&, AdapterUse use, Options& options, const ConfigPlace& file) {
+  if (use == AdapterUse::kCompute) {
+    require_virtual_tokens(options, file);
+  }
+}
+
 /// Reports keys that must be those of the adapter of init_from, whose tensors have their sizes.
 inline void require_same_keys(const Json& start, const Json& section, const std::vector<const char*>& keys, const ConfigPlace& at) {
   for (const char* key : keys) {

@@ -10,7 +10,7 @@ namespace lora::data {
 /// other forms) whose weight is w stands there floor(w) times with weight 1, and once with what is left. Copies continue its row.
 std::vector<Example> with_copies(std::vector<Example> images);
 
-/// The index behind the last form of the row that begins at `first`.
+/// The index after the last form of the row that begins at `first`.
 int64_t end_of_forms(const Dataset& dataset, int64_t first);
 
 /// The form that a use of the row has whose forms are [first, end), for a draw from [0, 1): as likely as its share of their weights.

@@ -166,13 +166,7 @@ std::vector<nn::Parameter> ClipText::base_parameters() const {
 }
 
 nn::PassMemory ClipText::pass_memory(nn::Recompute recompute) const {
-  std::vector<nn::LayerMemory> layers;
-  bool has_gradient = tokens_.is_trained() || positions_.is_trained();
-  for (const auto& layer : layers_) {
-    has_gradient = has_gradient || layer->is_trained();
-    layers.push_back(layer->memory());
-    layers.back().has_gradient = has_gradient;
-  }
+  const std::vector<nn::LayerMemory> layers = nn::layer_memories(layers_, tokens_.is_trained() || positions_.is_trained());
   return nn::pass_memory_of(layers, {config_.hidden_size, dtype(), {}, final_norm_.kept()}, recompute);
 }
 

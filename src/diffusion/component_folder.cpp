@@ -20,14 +20,10 @@ constexpr std::string_view kEnd = ".safetensors";
 
 std::vector<std::string> files_in(const fs::path& folder) {
   std::error_code error;
-  std::vector<std::string> names;
-  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
-    names.push_back(entry->path().filename().string());
-  }
+  std::vector<std::string> names = names_in(folder, error);
   if (error) {
     model_error(folder.string(), "cannot be read as the folder of a pipeline's component: " + error.message());
   }
-  std::sort(names.begin(), names.end());
   return names;
 }
 

@@ -117,11 +117,11 @@ uint8_t over(uint8_t sample, uint8_t background, uint32_t alpha) {
 std::vector<uint8_t> without_alpha(const std::vector<uint8_t>& rgba, const std::optional<Color>& background) {
   std::vector<uint8_t> rgb(rgba.size() / 4 * 3);
   const Color color = background.value_or(Color{});
-  const std::array<uint8_t, 3> behind{color.red, color.green, color.blue};
+  const std::array<uint8_t, 3> channels{color.red, color.green, color.blue};
   for (size_t i = 0; i < rgba.size() / 4; ++i) {
     const uint32_t alpha = background ? rgba[i * 4 + 3] : 255;
     for (size_t channel = 0; channel < 3; ++channel) {
-      rgb[i * 3 + channel] = over(rgba[i * 4 + channel], behind[channel], alpha);
+      rgb[i * 3 + channel] = over(rgba[i * 4 + channel], channels[channel], alpha);
     }
   }
   return rgb;

@@ -26,14 +26,10 @@ bool is_named(const fs::path& path) {
 /// Names of the files in `folder`, sorted. Throws model Error if it cannot be listed.
 std::vector<std::string> file_names(const fs::path& folder) {
   std::error_code error;
-  std::vector<std::string> names;
-  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
-    names.push_back(entry->path().filename().string());
-  }
+  std::vector<std::string> names = names_in(folder, error);
   if (error) {
     model_error(folder.string(), "cannot be read as a model folder: " + error.message());
   }
-  std::sort(names.begin(), names.end());
   return names;
 }
 

@@ -86,13 +86,7 @@ nn::PassMemory Transformer::pass_memory(nn::Recompute recompute) const {
   for (const nn::RopeOptions& rope : options_.ropes) {
     sizes.shared += options_.wide_ropes ? nn::Kept{0, 2 * rope.dim} : nn::Kept{2 * rope.dim, 0};
   }
-  std::vector<nn::LayerMemory> layers;
-  bool has_gradient = embeddings_->table().is_trained() || embeddings_->virtual_tokens().is_trained();
-  for (const auto& layer : layers_) {
-    has_gradient = has_gradient || layer->is_trained();
-    layers.push_back(layer->memory());
-    layers.back().has_gradient = has_gradient;
-  }
+  const std::vector<nn::LayerMemory> layers = nn::layer_memories(layers_, embeddings_->table().is_trained() || embeddings_->virtual_tokens().is_trained());
   nn::PassMemory memory = nn::pass_memory_of(layers, sizes, recompute);
   memory.kept_per_document += virtual_tokens() * memory.kept;
   memory.forward_per_document += virtual_tokens() * memory.forward;

@@ -170,7 +170,7 @@ class BottleneckMethod : public Method {
     hidden_size_ = place.tap->dim();
     const int64_t channels = hidden_size_, width = width_of(options_, place.layer, channels);
     nn::Bottleneck own(adapter_name_, bottleneck_key(place.tap->name(), adapter_name_), options_.form);
-    const std::string down = options_.ln_before ? "adapter_down.1" : "adapter_down.0";  // behind the norm in a torch.nn.Sequential
+    const std::string down = options_.ln_before ? "adapter_down.1" : "adapter_down.0";  // after the norm in a torch.nn.Sequential
     const auto weight = [&](const std::string& part, int64_t rows, int64_t columns, bool is_down) {
       const std::string name = bottleneck_key(place.tap->name(), part);
       return train(name, initial_weight(options_, {rows, columns}, is_down, seed, name), /*weight_decay=*/true);

@@ -1,5 +1,5 @@
-// diffusers' adapters of a pipeline: one file, usually pytorch_lora_weights.safetensors, whose keys begin with the component and go on as
-// PEFT's do; the options of each component's adapter are JSON in the metadata. Files of older versions have other names for the two
+// Adapters of a pipeline as diffusers has them: one file, usually pytorch_lora_weights.safetensors. Its keys are PEFT's, after the name of
+// the component; the options of each component's adapter are JSON in the metadata. Files of older versions have other names for the two
 // matrices, and no metadata: alpha is the rank then.
 #include <ATen/ATen.h>
 

@@ -35,7 +35,7 @@ FirstValues kaiming();
 
 /// A trained tensor of a formula for one projection.
 struct FormulaPart {
-  std::string name;  ///< in PEFT's file, behind the module: "hada_w1_a", "oft_R.weight"
+  std::string name;  ///< in PEFT's file, after the module's name: "hada_w1_a", "oft_R.weight"
   std::vector<int64_t> shape;
   FirstValues start;
 };

@@ -28,12 +28,12 @@ constexpr std::array<RolePart, 7> kParts{{{ParameterRole::kLowRankA, "lora_A", "
                                           {ParameterRole::kEmbeddingB, "lora_embedding_B", ""},
                                           {ParameterRole::kTokenRows, "token_adapter", "trainable_tokens_delta"}}};
 
-/// The tensors of formulas, behind the module's name.
+/// The tensors of formulas, after the module's name.
 constexpr std::array<std::string_view, 20> kFormulaParts{
     "ia3_l",     "vera_lambda_b", "vera_lambda_d", "hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b",  "lokr_w1",         "lokr_w1_a",
     "lokr_w1_b", "lokr_w2",       "lokr_w2_a",     "lokr_w2_b", "boft_R",    "boft_s",    "miss_block", "randlora_lambda", "randlora_gamma",
     "hra_u",     "oft_R.weight"};
-/// Those that all modules share: behind "base_model." alone. PEFT repeats RandLoRA's behind each module.
+/// Those that all modules share: after "base_model." alone. PEFT repeats RandLoRA's for each module.
 constexpr std::array<std::string_view, 4> kSharedParts{"vera_A", "vera_B", "randlora_A", "randlora_B"};
 constexpr std::string_view kSharedPrefix = "base_model";
 

@@ -103,6 +103,16 @@ std::vector<Json> read_rows(const fs::path& jsonl) {
   return rows;
 }
 
+std::vector<std::string> stable_rows(const std::filesystem::path& folder) {
+  std::vector<std::string> rows;
+  for (Json row : read_rows(folder / "metrics.jsonl")) {
+    row.erase("tokens_per_second");
+    row.erase("peak_memory_bytes");
+    rows.push_back(row.dump());
+  }
+  return rows;
+}
+
 std::string result_hash(const fs::path& folder) {
   return sha256_of_file(folder / "adapter_model.safetensors", ErrorKind::kOutput);
 }

@@ -51,6 +51,8 @@ std::vector<std::string> lora_train_command(std::vector<std::string> arguments);
 void write_text(const std::filesystem::path& file, const std::string& text);
 std::string read_text(const std::filesystem::path& file);
 std::vector<Json> read_rows(const std::filesystem::path& jsonl);
+/// The rows of metrics.jsonl in a folder, without the values that depend on the clock or the machine.
+std::vector<std::string> stable_rows(const std::filesystem::path& folder);
 /// SHA-256 of the adapter in a folder.
 std::string result_hash(const std::filesystem::path& folder);
 

@@ -72,7 +72,7 @@ TEST_F(SweepCommand, ARunThatDivergesIsListedAndTheOthersGoOn) {
                                               "training.learning_rate=1e30,1e-3"}));
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_THAT(outcome.out, AllOf(HasSubstr("| diverged |"), HasSubstr("**learning_rate=1e-3** (best)")));
-  EXPECT_THAT(outcome.err, HasSubstr("The sweep goes on without this run"));
+  EXPECT_THAT(outcome.err, HasSubstr("The sweep continues without this run"));
 }
 
 TEST_F(SweepCommand, HalvingStopsTheWorseHalfAndChangesNoOther) {

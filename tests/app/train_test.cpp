@@ -18,17 +18,6 @@ using ::testing::HasSubstr;
 const std::vector<std::string> kResumable{"--set", "training.save_steps=3",   "--set", "data.shuffle=true",
                                           "--set", "adapter.lora_dropout=0.2"};
 
-/// metrics.jsonl without the values that depend on the clock or the machine.
-std::vector<std::string> stable_rows(const fs::path& folder) {
-  std::vector<std::string> rows;
-  for (Json row : read_rows(folder / "metrics.jsonl")) {
-    row.erase("tokens_per_second");
-    row.erase("peak_memory_bytes");
-    rows.push_back(row.dump());
-  }
-  return rows;
-}
-
 /// Waits, for at most a minute, until a running process reaches a state.
 template <typename Reached>
 void wait_until(const Reached& reached) {

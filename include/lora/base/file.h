@@ -5,6 +5,8 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <system_error>
+#include <vector>
 
 #include "lora/base/error.h"
 
@@ -29,6 +31,9 @@ void write_folder_atomically(const fs::path& folder, const std::function<void(co
 
 /// Creates `folder` and its parents, and checks with a probe file that it is writable. Throws output Error.
 void make_writable_folder(const fs::path& folder);
+
+/// The names of what is in a folder, sorted, as far as it can be listed; `error` says what went wrong.
+std::vector<std::string> names_in(const fs::path& folder, std::error_code& error);
 
 /// Removes the temporary files and folders of the functions above that killed processes left in `folder`. Call it
 /// with the folder's lock held: it cannot tell them from those of a process that is still writing.

@@ -128,7 +128,7 @@ struct Example {
   bool has_target() const { return num_target_values() > 0; }
   /// Number of labels that are predicted: of the tokens of all documents; 1 for a text with a label, a row of features and an image.
   int64_t num_supervised() const;
-  /// Number of documents whose first token has a label, which is predicted only behind an adapter's virtual tokens.
+  /// Number of documents whose first token has a label. It is predicted only if an adapter puts virtual tokens before the document.
   int64_t num_first_supervised() const;
 };
 

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "lora/nn/pass.h"
 #include "lora/nn/pass_memory.h"
@@ -23,6 +24,20 @@ struct LayersMemory {
   Kept shared = {};  ///< by all layers together, such as the tables of rotary embeddings
   Kept norm = {};    ///< by the norm after the last layer
 };
+
+/// What each of the layers needs (pointers to objects with memory() and is_trained()): those before everything that is trained keep nothing.
+/// @param is_trained_before whether something before the layers is trained.
+template <typename Layers>
+std::vector<LayerMemory> layer_memories(const Layers& layers, bool is_trained_before) {
+  std::vector<LayerMemory> memories;
+  bool has_gradient = is_trained_before;
+  for (const auto& layer : layers) {
+    has_gradient = has_gradient || layer->is_trained();
+    memories.push_back(layer->memory());
+    memories.back().has_gradient = has_gradient;
+  }
+  return memories;
+}
 
 /// The memory of a pass through layers, one after the other.
 PassMemory pass_memory_of(std::span<const LayerMemory> layers, const LayersMemory& sizes, Recompute recompute);

@@ -18,7 +18,7 @@ struct NestedScales {
 };
 
 /// A matrix W [rows, columns] in bitsandbytes' 4-bit formats, as its files have it. The elements of W, row after row, are divided into
-/// blocks, which go on across the ends of rows; W[e] = codebook[code[e]] · absmax[e / block_size] in float32, rounded to value_dtype.
+/// blocks, which may span several rows; W[e] = codebook[code[e]] · absmax[e / block_size] in float32, rounded to value_dtype.
 struct Blockwise4Parts {
   std::string format;  ///< "nf4" or "fp4"
   int64_t rows = 0;
