@@ -86,7 +86,8 @@ nn::PassMemory Transformer::pass_memory(nn::Recompute recompute) const {
   for (const nn::RopeOptions& rope : options_.ropes) {
     sizes.shared += options_.wide_ropes ? nn::Kept{0, 2 * rope.dim} : nn::Kept{2 * rope.dim, 0};
   }
-  const std::vector<nn::LayerMemory> layers = nn::layer_memories(layers_, embeddings_->table().is_trained() || embeddings_->virtual_tokens().is_trained());
+  const bool is_trained_before = embeddings_->table().is_trained() || embeddings_->virtual_tokens().is_trained();
+  const std::vector<nn::LayerMemory> layers = nn::layer_memories(layers_, is_trained_before);
   nn::PassMemory memory = nn::pass_memory_of(layers, sizes, recompute);
   memory.kept_per_document += virtual_tokens() * memory.kept;
   memory.forward_per_document += virtual_tokens() * memory.forward;

@@ -25,7 +25,8 @@ struct LayersMemory {
   Kept norm = {};    ///< by the norm after the last layer
 };
 
-/// What each of the layers needs (pointers to objects with memory() and is_trained()): those before everything that is trained keep nothing.
+/// What each of the layers needs (pointers to objects with memory() and is_trained()): those before everything that is trained keep
+/// nothing.
 /// @param is_trained_before whether something before the layers is trained.
 template <typename Layers>
 std::vector<LayerMemory> layer_memories(const Layers& layers, bool is_trained_before) {
