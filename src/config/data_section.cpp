@@ -63,7 +63,8 @@ const Table<SourceOptions>& source_table() {
         .example("paragraph")
         .value(
             "prior", [](auto& o) -> auto& { return o.prior; }, boolean(),
-            "Images that show the class of the subject in general (prior preservation), as \"prior\" says of one row (default: false).")
+            "Whether all images of this source show the subject's class in general (prior preservation); the column \"prior\" says so for "
+            "a single row (default: false).")
         .only_where_given()
         .example(true);
     return table;

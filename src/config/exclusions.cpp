@@ -115,7 +115,7 @@ std::vector<Choice> image_choices() {
         {"data.overlength", only({"truncate"}), "no such key", no_tokens},
         {"data.tokens_per_batch", only({nullptr, 0}), "null", no_tokens},
         {"data.train_on", only({"completion"}), "no such key", no_tokens},
-        {"data.chat_template", only({nullptr}), "null", "captions are no conversations"},
+        {"data.chat_template", only({nullptr}), "null", "captions are not conversations"},
         {"data.append_eos", only({true}), "no such key", own_encoders},
         {"data.parse_special_tokens", only({true}), "no such key", own_encoders},
         {"adapter", all_but({nullptr}), "an object", "of a pipeline only an adapter is trained"},

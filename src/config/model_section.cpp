@@ -77,41 +77,30 @@ void add_torchscript(Table<ModelOptions>& table) {
       .example("logits");
 }
 
-/// null is the default, as everywhere.
-Field<ModelOptions> prediction_type_field() {
-  const Rule rule = nullable(name_of({"epsilon", "v_prediction"}));
-  Field<ModelOptions> field{"prediction_type",
-                            "What the network of a text-to-image pipeline predicts: the noise (epsilon) or the velocity (v_prediction); "
-                            "null: as the scheduler's config says.",
-                            rule.schema, nullptr, nullptr};
-  field.read = [rule](const Json& value, ModelOptions& options, const ConfigPlace& at) {
+/// A text for which null stands for the default, "".
+Field<ModelOptions> pipeline_text(std::string key, std::string ModelOptions::*member, const Rule& rule, std::string description,
+                                  Json example) {
+  Field<ModelOptions> field{std::move(key), std::move(description), rule.schema, nullptr, nullptr};
+  field.read = [member, rule](const Json& value, ModelOptions& options, const ConfigPlace& at) {
     if (accept(rule, value, at)) {
-      options.prediction_type = value.is_null() ? "" : value.get<std::string>();
+      options.*member = value.is_null() ? "" : value.get<std::string>();
     }
   };
   field.only_where_given = true;
-  field.example = "v_prediction";
-  return field;
-}
-
-Field<ModelOptions> variant_field() {
-  const Rule rule = nullable(text());
-  Field<ModelOptions> field{"variant",
-                            "Variant of the weight files of a text-to-image pipeline, such as fp16 for "
-                            "diffusion_pytorch_model.fp16.safetensors; null: the plain files, or the only ones.",
-                            rule.schema, nullptr, nullptr};
-  field.read = [rule](const Json& value, ModelOptions& options, const ConfigPlace& at) {
-    if (accept(rule, value, at)) {
-      options.variant = value.is_null() ? "" : value.get<std::string>();
-    }
-  };
-  field.only_where_given = true;
-  field.example = "fp16";
+  field.example = std::move(example);
   return field;
 }
 
 void add_pipeline(Table<ModelOptions>& table) {
-  table.custom(prediction_type_field()).custom(variant_field());
+  table
+      .custom(pipeline_text("prediction_type", &ModelOptions::prediction_type, nullable(name_of({"epsilon", "v_prediction"})),
+                            "What the network of a text-to-image pipeline predicts: the noise (epsilon) or the velocity (v_prediction); "
+                            "null: as the scheduler's config says.",
+                            "v_prediction"))
+      .custom(pipeline_text("variant", &ModelOptions::variant, nullable(text()),
+                            "Variant of the weight files of a text-to-image pipeline, such as fp16 for "
+                            "diffusion_pytorch_model.fp16.safetensors; null: the plain files, or the only ones.",
+                            "fp16"));
   table
       .value(
           "vae", [](auto& o) -> auto& { return o.vae; }, nullable(text()),

@@ -21,7 +21,7 @@ const Table<PromptTuningOptions>& prompt_table() {
             "of random tokens), TEXT (those of prompt_tuning_init_text, repeated or cut).")
         .value(
             "prompt_tuning_init_text", [](auto& o) -> auto& { return o.prompt_tuning_init_text; }, nullable(any_text()),
-            "Text from whose tokens TEXT starts.")
+            "Text whose tokens' embeddings TEXT starts from.")
         .example("Is the review positive or negative?")
         .value(
             "tokenizer_name_or_path", [](auto& o) -> auto& { return o.tokenizer_name_or_path; }, nullable(text()),

@@ -20,7 +20,7 @@ const Table<SampleOptions>& sample_table() {
         .example({"a cat in the style of sks"})
         .value(
             "negative_prompt", [](auto& o) -> auto& { return o.negative_prompt; }, nullable(any_text()),
-            "What they are not to show; null: as the pipeline does without one.")
+            "What the images should not show; null: what the pipeline does without a negative prompt.")
         .value(
             "steps", [](auto& o) -> auto& { return o.steps; }, integer(1, kMostSteps), "Steps from noise to an image (DDIM).")
         .value(

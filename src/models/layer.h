@@ -33,7 +33,7 @@ struct LayerDropouts {
   nn::Dropout attention{"", 0.0}, feed_forward{"", 0.0}, sum{"", 0.0};
 };
 
-/// The names of a layer's taps, without its own name: where the adapters library has its modules.
+/// What follows a layer's name in the names of its taps: where the adapters library has its modules.
 struct TapNames {
   std::string attention = ".attention_adapters", feed_forward = ".output_adapters";
 };

@@ -43,6 +43,12 @@ std::vector<Parameter> Model::base_parameters() const {
   return all;
 }
 
+void Model::freeze_base() const {
+  for (const Parameter& parameter : base_parameters()) {
+    parameter.tensor.set_requires_grad(false);
+  }
+}
+
 BaseSize Model::base_size() const {
   BaseSize size;
   for (const Parameter& parameter : base_parameters()) {

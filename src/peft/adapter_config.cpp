@@ -34,12 +34,6 @@ nlohmann::json token_indices_json(const std::vector<TokenIndices>& indices) {
   return by_layer;
 }
 
-/// A whole number without ".0", because PEFT has int fields.
-nlohmann::json number_json(double value) {
-  const auto whole = static_cast<int64_t>(value);
-  return static_cast<double>(whole) == value ? nlohmann::json(whole) : nlohmann::json(value);
-}
-
 /// In the given order, because the first match counts, in PEFT too.
 template <typename T>
 Json pattern_json(const std::vector<std::pair<std::string, T>>& pattern) {
@@ -108,6 +102,11 @@ nlohmann::json choice_json(const ModuleChoice& choice) {
   return nullptr;
 }
 
+nlohmann::json number_json(double value) {
+  const auto whole = static_cast<int64_t>(value);
+  return static_cast<double>(whole) == value ? nlohmann::json(whole) : nlohmann::json(value);
+}
+
 nlohmann::json shared_config(const AdapterOptions& options, const char* peft_type, const std::string& base_name) {
   nlohmann::json config{{"task_type", "CAUSAL_LM"}, {"auto_mapping", nullptr}, {"revision", nullptr}};
   for (const auto& [key, value] : options.config.items()) {
@@ -121,11 +120,11 @@ nlohmann::json shared_config(const AdapterOptions& options, const char* peft_typ
   config["peft_type"] = peft_type;
   config["base_model_name_or_path"] = base_name;  // a pasted config may name another base
   config["inference_mode"] = true;
+  config["modules_to_save"] = names_json(options.modules_to_save);
   return config;
 }
 
-std::string targeted_config_text(nlohmann::json config, const TargetOptions& options, const ModuleChoice& targets) {
-  config["modules_to_save"] = names_json(options.modules_to_save);
+std::string targeted_config_text(nlohmann::json config, const ModuleChoice& targets) {
   config["target_modules"] = choice_json(targets);
   return config.dump(2, ' ', /*ensure_ascii=*/true) + "\n";
 }
@@ -149,7 +148,6 @@ std::string adapter_config_text(const LoraOptions& options, const ModuleChoice& 
   config["fan_in_fan_out"] = options.fan_in_fan_out;
   config["use_rslora"] = options.use_rslora;
   config["use_dora"] = options.use_dora;
-  config["modules_to_save"] = names_json(options.modules_to_save);
   config["init_lora_weights"] = init_json(options.init);
   add_used_keys(options, config);
   return in_order(config, options).dump(2, ' ', /*ensure_ascii=*/true) + "\n";

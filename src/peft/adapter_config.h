@@ -21,11 +21,14 @@ void set_sizes(LoraOptions& options, const std::vector<LowRankUpdate>& updates);
 /// The target modules of the options, or a list of the adapter's modules if the options have none.
 ModuleChoice adapter_targets(const Adapter& adapter);
 
+/// A whole number without ".0", because PEFT has int fields.
+nlohmann::json number_json(double value);
+
 /// A choice of modules in the form in which it was given.
 nlohmann::json choice_json(const ModuleChoice& choice);
 
 /// The text of adapter_config.json for a method that adapts modules.
 /// @param config shared_config() and what the method adds.
-std::string targeted_config_text(nlohmann::json config, const TargetOptions& options, const ModuleChoice& targets);
+std::string targeted_config_text(nlohmann::json config, const ModuleChoice& targets);
 
 }  // namespace lora::peft

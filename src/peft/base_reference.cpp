@@ -72,6 +72,11 @@ void require_same_base(const std::string& where, const std::string& fingerprint,
   log::warn("[" + where + "] " + fault);
 }
 
+void require_base(const std::string& where, const std::map<std::string, std::string>& metadata, const BaseReference& base) {
+  require_same_base(where, base_fingerprint(metadata), base);
+  warn_of_other_quantization(where, metadata, base);
+}
+
 void warn_of_other_quantization(const std::string& where, const std::map<std::string, std::string>& metadata, const BaseReference& base) {
   const std::string theirs = base_quantization(metadata);
   // Ours alone write a fingerprint, so that another program's adapter says nothing about its base.

@@ -120,9 +120,7 @@ class BottleneckMethod : public Method {
  public:
   BottleneckMethod(const BottleneckOptions& options, nn::Model& model, BaseReference base, uint64_t seed, std::string adapter_name)
       : options_(options), base_(std::move(base)), adapter_name_(std::move(adapter_name)), device_(model.device()) {
-    for (const nn::Parameter& parameter : model.base_parameters()) {
-      parameter.tensor.set_requires_grad(false);
-    }
+    model.freeze_base();
     for (const Place& place : chosen_places(options_, model)) {
       attach(place, seed);
     }
@@ -154,8 +152,7 @@ class BottleneckMethod : public Method {
   /// the model does not have.
   void continue_from(const std::filesystem::path& folder) {
     const BottleneckFiles files = read_bottleneck_files(folder);
-    require_same_base(folder.string(), base_fingerprint(files.metadata), base_);
-    warn_of_other_quantization(folder.string(), files.metadata, base_);
+    require_base(folder.string(), files.metadata, base_);
     load_into(folder.string(), aligned(files.adapter), adapter_);
     if (!head_.empty()) {
       load_into(folder.string(), files.head, head_);

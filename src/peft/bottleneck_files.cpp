@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <optional>
 
 #include "lora/base/error.h"
@@ -12,6 +11,7 @@
 #include "lora/base/text.h"
 #include "lora/peft/adapter_folder.h"
 #include "lora/peft/file_names.h"
+#include "peft/adapter_config.h"
 
 namespace lora::peft {
 
@@ -106,21 +106,16 @@ Json scaling_json(const BottleneckOptions& options) {
   return options.scaling == BottleneckScaling::kLearned ? "learned" : "channel";
 }
 
-/// A whole number without ".0", as the library's defaults are.
-Json plain_number(double value) {
-  return std::floor(value) == value ? Json(static_cast<int64_t>(value)) : Json(value);
-}
-
 Json reduction_json(const BottleneckOptions& options) {
   if (options.reduction_of_layers.empty()) {
-    return plain_number(options.reduction_factor);
+    return number_json(options.reduction_factor);
   }
   Json factors = Json::object();
   for (const auto& [layer, factor] : options.reduction_of_layers) {
-    factors[std::to_string(layer)] = plain_number(factor);
+    factors[std::to_string(layer)] = number_json(factor);
   }
   if (options.has_default_reduction) {
-    factors["default"] = plain_number(options.reduction_factor);
+    factors["default"] = number_json(options.reduction_factor);
   }
   return factors;
 }

@@ -10,6 +10,7 @@
 #include "lora/base/error.h"
 #include "lora/base/regex.h"
 #include "lora/base/text.h"
+#include "peft/adapter_config.h"
 #include "peft/format_entry.h"
 #include "peft/update_forms.h"
 
@@ -110,10 +111,6 @@ LowRankUpdate kohya_update(const std::string& module, const KohyaTensors& parts,
   return update;
 }
 
-std::string number_text(double value) {
-  return Json(value == static_cast<double>(static_cast<int64_t>(value)) ? Json(static_cast<int64_t>(value)) : Json(value)).dump();
-}
-
 /// The metadata that sd-scripts' own tools show for a file.
 std::map<std::string, std::string> metadata_of(const Adapter& adapter, const BaseFacts& base) {
   std::set<int64_t> ranks;
@@ -122,7 +119,7 @@ std::map<std::string, std::string> metadata_of(const Adapter& adapter, const Bas
   }
   std::map<std::string, std::string> metadata{{"format", "pt"}, {"ss_network_module", "networks.lora"}};
   metadata["ss_network_dim"] = ranks.size() == 1 ? std::to_string(*ranks.begin()) : "Dynamic";
-  metadata["ss_network_alpha"] = ranks.size() == 1 ? number_text(commonest_plain_alpha(adapter.low_rank())) : "Dynamic";
+  metadata["ss_network_alpha"] = ranks.size() == 1 ? number_json(commonest_plain_alpha(adapter.low_rank())).dump() : "Dynamic";
   if (!base.name.empty()) {
     metadata["ss_base_model_version"] = base.name;
   }

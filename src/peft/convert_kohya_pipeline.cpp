@@ -12,6 +12,7 @@
 #include "lora/base/error.h"
 #include "lora/io/safetensors.h"
 #include "lora/peft/pipeline_adapter.h"
+#include "peft/adapter_config.h"
 #include "peft/format_entry.h"
 #include "peft/pair_parts.h"
 #include "peft/unet_names.h"
@@ -130,7 +131,7 @@ UnetFamily family_of(const Adapter& adapter, const BaseFacts& base) {
   if (!family) {
     model_error(
         adapter.weights_file.string(),
-        "its modules do not tell whether the base is Stable Diffusion 1, 2 or XL, which differ in kohya's names of modules. Give the "
+        "its modules do not show whether the base is Stable Diffusion 1, 2 or XL, for which kohya names modules differently. Give the "
         "base's folder with --model.");
   }
   return *family;
@@ -155,17 +156,13 @@ std::string common_number(const std::set<std::string>& values) {
   return values.size() == 1 ? *values.begin() : "Dynamic";
 }
 
-std::string text_of(double value) {
-  return value == static_cast<double>(static_cast<int64_t>(value)) ? std::to_string(static_cast<int64_t>(value)) : Json(value).dump();
-}
-
 /// The six keys that sd-scripts always keeps. Convolutions with a kernel larger than 1 have a rank of their own there (conv_dim).
 std::map<std::string, std::string> training_metadata(const Adapter& adapter, UnetFamily family, const FamilyNames& names) {
   std::set<std::string> ranks, alphas, kernel_ranks, kernel_alphas;
   for (const LowRankUpdate& update : adapter.low_rank()) {
     const bool has_kernel = std::any_of(update.kernel.begin(), update.kernel.end(), [](int64_t size) { return size > 1; });
     (has_kernel ? kernel_ranks : ranks).insert(std::to_string(update.rank()));
-    (has_kernel ? kernel_alphas : alphas).insert(text_of(plain_alpha(update)));
+    (has_kernel ? kernel_alphas : alphas).insert(number_json(plain_alpha(update)).dump());
   }
   std::map<std::string, std::string> metadata{{"ss_network_module", "networks.lora"},
                                               {"ss_base_model_version", names.base_version},

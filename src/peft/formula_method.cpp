@@ -67,9 +67,7 @@ class FormulaMethod : public Method {
         base_(std::move(base)),
         adapter_name_(std::move(adapter_name)),
         chosen_(chosen_projections(options_, *formula_, model, /*warns=*/true)) {
-    for (const nn::Parameter& parameter : model.base_parameters()) {
-      parameter.tensor.set_requires_grad(false);
-    }
+    model.freeze_base();
   }
 
   void attach(nn::Model& model, uint64_t seed) {
@@ -77,8 +75,7 @@ class FormulaMethod : public Method {
     std::optional<AdapterFolder> start;
     if (options_.init_from) {
       start.emplace(*options_.init_from);
-      require_same_base(options_.init_from->string(), base_fingerprint(start->metadata()), base_);
-      warn_of_other_quantization(options_.init_from->string(), start->metadata(), base_);
+      require_base(options_.init_from->string(), start->metadata(), base_);
       stored = stored_tensors(*start);
     }
     settle_shared(take_shared_tensors(stored));
@@ -110,7 +107,7 @@ class FormulaMethod : public Method {
     if (formula_->takes_conv1d()) {
       config["fan_in_fan_out"] = has_turned_weight(*chosen_.hosts.back());  // as in PEFT, the last projection decides
     }
-    write_file_atomically(folder / kAdapterConfigFile, targeted_config_text(std::move(config), options_, chosen_.targets));
+    write_file_atomically(folder / kAdapterConfigFile, targeted_config_text(std::move(config), chosen_.targets));
   }
 
   void load(const std::filesystem::path& folder) override {

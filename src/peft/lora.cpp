@@ -68,9 +68,7 @@ class Lora : public Method {
         adapter_name_(std::move(adapter_name)),
         chosen_(choose_hosts(options, model, /*warns=*/true)),
         base_values_(model, adapter_name_) {
-    for (const nn::Parameter& parameter : model.base_parameters()) {
-      parameter.tensor.set_requires_grad(false);
-    }
+    model.freeze_base();
     for (nn::Embedding* host : chosen_.embeddings) {
       attach(*host, seed);
     }
@@ -94,8 +92,7 @@ class Lora : public Method {
   /// @param file aligned with the model.
   void continue_from(const AdapterFolder& file) {
     const std::string where = options_.init_from->string();
-    require_same_base(where, base_fingerprint(file.metadata()), base_);
-    warn_of_other_quantization(where, file.metadata(), base_);
+    require_base(where, file.metadata(), base_);
     base_.corrects_quantization = corrects_quantization(file.metadata());
     const StoredTensors stored = take_stored(file);
     MayMiss may_miss{options_.bias != TrainedBias::kNone, options_.init != LoraInit::kRandom, {}};

@@ -51,9 +51,7 @@ PromptMethod::PromptMethod(const PromptOptions& options, PromptKind kind, const 
       base_(std::move(base)),
       parameters_(encoder_->parameters()),
       matches_{kind_.match} {
-  for (const nn::Parameter& parameter : model.base_parameters()) {
-    parameter.tensor.set_requires_grad(false);
-  }
+  model.freeze_base();
   extra_ = attach_extra_modules(options_, model, {}, adapter_name);
   for (const ExtraModules::Trained& trained : extra_.trained) {
     parameters_.push_back({trained.held.name, trained.held.tensor, trained.weight_decay});
@@ -66,8 +64,7 @@ void PromptMethod::continue_from_start() {
     return;
   }
   const std::map<std::string, std::string> metadata = adapter_metadata(*options_.init_from);
-  require_same_base(options_.init_from->string(), base_fingerprint(metadata), base_);
-  warn_of_other_quantization(options_.init_from->string(), metadata, base_);
+  require_base(options_.init_from->string(), metadata, base_);
   load(*options_.init_from);
 }
 
@@ -109,7 +106,6 @@ std::string PromptMethod::config_text() const {
   config["num_layers"] = sizes_.num_layers;
   config["num_attention_heads"] = sizes_.num_attention_heads;
   config["num_transformer_submodules"] = 1;
-  config["modules_to_save"] = options_.modules_to_save.empty() ? nlohmann::json() : nlohmann::json(options_.modules_to_save);
   config.update(kind_.own_keys);
   return config.dump(2, ' ', /*ensure_ascii=*/true) + "\n";
 }

@@ -40,9 +40,7 @@ class ReplacementMethod : public Method {
  public:
   ReplacementMethod(const TargetOptions& options, ReplacementKind kind, ExtraModules own, nn::Model& model, BaseReference base)
       : options_(options), kind_(std::move(kind)), base_(std::move(base)), matches_(std::move(own.matches)) {
-    for (const nn::Parameter& parameter : model.base_parameters()) {
-      parameter.tensor.set_requires_grad(false);
-    }
+    model.freeze_base();
     for (ExtraModules::Trained& trained : own.trained) {
       updates_.emplace_back(std::move(trained.held));
       for (const AdapterTensor& tensor : tensors_of(updates_.back())) {
@@ -66,7 +64,7 @@ class ReplacementMethod : public Method {
     io::save_tensors(folder / kAdapterWeightsFile, tensors, base_.metadata());
     nlohmann::json config = shared_config(options_, kind_.peft_type, base_.name);
     config.update(kind_.own_keys);
-    write_file_atomically(folder / kAdapterConfigFile, targeted_config_text(std::move(config), options_, kind_.targets));
+    write_file_atomically(folder / kAdapterConfigFile, targeted_config_text(std::move(config), kind_.targets));
   }
 
   void load(const std::filesystem::path& folder) override {
@@ -79,8 +77,7 @@ class ReplacementMethod : public Method {
   void continue_from_start() {
     if (options_.init_from) {
       const std::map<std::string, std::string> metadata = adapter_metadata(*options_.init_from);
-      require_same_base(options_.init_from->string(), base_fingerprint(metadata), base_);
-      warn_of_other_quantization(options_.init_from->string(), metadata, base_);
+      require_base(options_.init_from->string(), metadata, base_);
       load(*options_.init_from);
     }
   }

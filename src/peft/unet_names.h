@@ -10,8 +10,8 @@ namespace lora::peft {
 /// families have.
 const std::vector<std::string>& unet_modules();
 
-/// The name of a UNet's module in the code that SDXL was trained with ("input_blocks.4.1.proj_in"), where blocks are numbered through, with
-/// two layers per block; empty: it has none.
+/// The name of a UNet's module in the code that SDXL was trained with ("input_blocks.4.1.proj_in"), where the layers of all
+/// blocks are numbered consecutively; empty: it has none.
 std::string original_unet_name(const std::string& module);
 
 /// The Linear modules of CLIP's text model.

@@ -37,6 +37,8 @@ struct Model {
   std::vector<Host*> taps() const { return body->taps(); }
   /// Every base weight that is a tensor under its name in the checkpoint; a tied one once. The tensors are the model's own.
   std::vector<Parameter> base_parameters() const;
+  /// No base weight gets a gradient any more.
+  void freeze_base() const;
   /// The size of all base weights, including those that are not tensors (ops::LinearWeight).
   BaseSize base_size() const;
   /// The projection to the vocabulary; null: there is none.

@@ -66,4 +66,8 @@ void require_same_base(const std::string& where, const std::string& fingerprint,
 /// @param where the adapter, for messages.
 void warn_of_other_quantization(const std::string& where, const std::map<std::string, std::string>& metadata, const BaseReference& base);
 
+/// Both of these, for an adapter that a run continues from.
+/// @param metadata the adapter's.
+void require_base(const std::string& where, const std::map<std::string, std::string>& metadata, const BaseReference& base);
+
 }  // namespace lora::peft
