@@ -4,10 +4,9 @@
 
 #include <algorithm>
 
-#include "lora/base/error.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
-#include "lora/diffusion/unet.h"
+#include "lora/diffusion/network.h"
 #include "lora/nn/device.h"
 
 namespace lora::app {
@@ -45,17 +44,13 @@ diffusion::PipelineOptions pipeline_options(const models::ModelOptions& model) {
 models::BaseModel open_denoiser(const BaseRequest& request) {
   const diffusion::Pipeline pipeline(pipeline_options(request.model));
   const std::string network = pipeline.network();
-  if (network != diffusion::kUnet) {
-    model_error(pipeline.path().string(), "is a pipeline whose network cannot be trained: found a " + network +
-                                              ", expected a UNet (Stable Diffusion 1, 2 or XL)");
-  }
   const diffusion::ComponentConfig config = pipeline.config(network);
   const std::unique_ptr<io::Checkpoint> weights = pipeline.weights(network);
   const at::ScalarType dtype = models::computing_dtype(request.model.dtype, config.reader(), weights->stored_dtype());
   const at::NoGradGuard no_grad;
   models::BaseModel base;
-  base.model = std::make_unique<nn::Model>(diffusion::make_unet(
-      config.json, config.where, *weights, at::TensorOptions(dtype).device(nn::open_device(request.model.device))));
+  base.model = std::make_unique<nn::Model>(diffusion::make_network(
+      network, config, *weights, at::TensorOptions(dtype).device(nn::open_device(request.model.device))));
   base.config = config.json;
   base.model_type = config.json.value("_class_name", network);
   add_files(pipeline, network, base.files);
