@@ -4,6 +4,7 @@
 #include <array>
 #include <string_view>
 
+#include "diffusion/sd3_transformer.h"
 #include "lora/base/error.h"
 #include "lora/base/text.h"
 #include "lora/diffusion/unet.h"
@@ -21,6 +22,7 @@ struct NetworkKind {
 
 constexpr std::array kNetworks{
     NetworkKind{"UNet2DConditionModel", kUnet, make_unet},
+    NetworkKind{"SD3Transformer2DModel", kTransformer, make_sd3_transformer},
 };
 
 /// Old UNets do not name their class.
@@ -37,7 +39,7 @@ const NetworkKind& kind_of(const std::string& component, const JsonReader& confi
       }
     }
     model_error(config.where() + ": _class_name", "is no network that can be trained: found " + (name.empty() ? "none" : name) +
-                                                      ", expected " + (known.empty() ? "a UNet (Stable Diffusion 1, 2 or XL)" : join(known)));
+                                                      ", expected " + join(known));
   }
   return *found;
 }
