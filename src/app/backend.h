@@ -15,7 +15,7 @@
 #include "lora/train/options.h"
 
 namespace lora::diffusion {
-class NoiseSchedule;
+class TrainingSchedule;
 }
 
 namespace lora::app {
@@ -66,7 +66,7 @@ struct Backend {
   /// An adapter's options with what its task adds. `created`: as in models::BaseModel.
   peft::MethodOptions (*adapter_options)(peft::MethodOptions options, const std::vector<std::string>& created) = nullptr;
   /// The schedule of the noise that the model removes. `zero_snr` replaces rescale_betas_zero_snr in its config.
-  std::shared_ptr<const diffusion::NoiseSchedule> (*schedule)(const models::ModelOptions& model, std::optional<bool> zero_snr) = nullptr;
+  std::shared_ptr<const diffusion::TrainingSchedule> (*schedule)(const models::ModelOptions& model, std::optional<bool> zero_snr) = nullptr;
   /// A line that tells what can be done with the result of a run.
   std::string (*next_step)(const config::RunConfig& config);
   decltype(&merge_model) merge;

@@ -49,11 +49,10 @@ int64_t side_of(int64_t given, const char* flag, const diffusion::Pipeline& pipe
 
 ImageOptions image_options(const GenerateImageRequest& request, const diffusion::Pipeline& pipeline, int64_t downscale) {
   ImageOptions options;
-  const std::optional<diffusion::SamplerKind> sampler = diffusion::kSamplerKinds.find(request.sampler);
-  if (!sampler) {
+  options.sampler = diffusion::kSamplerKinds.find(request.sampler);
+  if (!options.sampler && !request.sampler.empty()) {
     config_error("--sampler", "found '" + request.sampler + "', expected one of " + join(diffusion::kSamplerKinds.names()));
   }
-  options.sampler = *sampler;
   options.steps = request.steps;
   options.guidance = request.guidance.value_or(default_guidance(pipeline.family()));
   if (!std::isfinite(options.guidance) || options.guidance < 0) {

@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 
+#include "lora/base/error.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/log.h"
 #include "lora/base/random.h"
@@ -12,6 +13,8 @@ namespace lora::app {
 namespace {
 
 using at::Tensor;
+
+constexpr int64_t kPatchSide = 2;  // of the transformers that are trained by flow matching, in latents
 
 // Distinguish the uses of an image's seed.
 constexpr uint64_t kStartNoise = 0x57a7, kStepNoise = 0x57e9;
@@ -25,7 +28,17 @@ Tensor noise_of(const std::vector<int64_t>& shape, uint64_t key, const at::Devic
 }  // namespace
 
 double default_guidance(diffusion::PipelineFamily family) {
-  return family == diffusion::PipelineFamily::kStableDiffusionXl ? 5.0 : 7.5;
+  switch (family) {
+    case diffusion::PipelineFamily::kStableDiffusion:
+      break;
+    case diffusion::PipelineFamily::kStableDiffusionXl:
+      return 5.0;
+    case diffusion::PipelineFamily::kStableDiffusion3:
+      return 7.0;
+    case diffusion::PipelineFamily::kFlux:
+      return 1.0;
+  }
+  return 7.5;
 }
 
 int64_t default_side(const diffusion::Pipeline& pipeline, int64_t downscale) {
@@ -40,18 +53,29 @@ diffusion::Vae open_decoder(const diffusion::Pipeline& pipeline, const at::Devic
   return {config.json, config.where, *weights, at::TensorOptions(at::kFloat).device(device), diffusion::VaeParts::kDecoder};
 }
 
-std::unique_ptr<diffusion::Sampler> make_image_sampler(const diffusion::Pipeline& pipeline, const ImageOptions& options) {
+std::unique_ptr<diffusion::Sampler> make_image_sampler(const diffusion::Pipeline& pipeline, const ImageOptions& options, int64_t downscale) {
   diffusion::ComponentConfig config = pipeline.config(diffusion::kScheduler);
+  if (diffusion::is_flow_matching(config.reader())) {
+    if (options.sampler && *options.sampler != diffusion::SamplerKind::kFlowEuler) {
+      config_error("--sampler", "found " + std::string(diffusion::kSamplerKinds.name(*options.sampler)) +
+                                    ", expected flow_euler or none: the pipeline's network was trained by flow matching");
+    }
+    const int64_t side = kPatchSide * downscale;
+    return diffusion::make_flow_sampler(config.reader(),
+                                        {.count = options.steps,
+                                         .patches = (options.height / side) * (options.width / side),
+                                         .ends_at_one_step = pipeline.family() == diffusion::PipelineFamily::kFlux});
+  }
   if (options.zero_snr) {
     config.json["rescale_betas_zero_snr"] = *options.zero_snr;
   }
   const diffusion::NoiseSchedule schedule(config.reader());
-  return diffusion::make_sampler(options.sampler, config.reader(), schedule, options.steps);
+  return diffusion::make_sampler(options.sampler.value_or(diffusion::SamplerKind::kDdim), config.reader(), schedule, options.steps);
 }
 
 Tensor sample_image(const nn::Denoiser& network, const diffusion::Pipeline& pipeline, const diffusion::EncodedPrompt& prompt,
                     const ImageOptions& options, int64_t downscale, const at::Device& device) {
-  const std::unique_ptr<diffusion::Sampler> sampler = make_image_sampler(pipeline, options);
+  const std::unique_ptr<diffusion::Sampler> sampler = make_image_sampler(pipeline, options, downscale);
   const std::vector<int64_t> shape{1, network.latent_channels(), options.height / downscale, options.width / downscale};
   diffusion::SamplingCalls calls;
   calls.noise = [&](int64_t step) {

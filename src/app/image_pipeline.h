@@ -15,7 +15,7 @@ namespace lora::app {
 
 /// How an image is computed.
 struct ImageOptions {
-  diffusion::SamplerKind sampler = diffusion::SamplerKind::kDdim;
+  std::optional<diffusion::SamplerKind> sampler = std::nullopt;  ///< none: DDIM, and for flow matching the only one
   int64_t steps = 50;
   double guidance = 7.5;
   int64_t width = 0, height = 0;  ///< in pixels
@@ -32,8 +32,10 @@ int64_t default_side(const diffusion::Pipeline& pipeline, int64_t downscale);
 /// The autoencoder's half that makes images of latents, in float32.
 diffusion::Vae open_decoder(const diffusion::Pipeline& pipeline, const at::Device& device);
 
-/// The sampler of the options, by the config of the pipeline's scheduler. Throws what diffusion::make_sampler throws.
-std::unique_ptr<diffusion::Sampler> make_image_sampler(const diffusion::Pipeline& pipeline, const ImageOptions& options);
+/// The sampler of the options, by the config of the pipeline's scheduler. Throws what diffusion::make_sampler and make_flow_sampler throw,
+/// and config Error for a sampler of the other kind.
+/// @param downscale pixels of a latent's side.
+std::unique_ptr<diffusion::Sampler> make_image_sampler(const diffusion::Pipeline& pipeline, const ImageOptions& options, int64_t downscale);
 
 /// The latents [1, C, H, W] of one image, from noise that is a function of the seed, which the CPU draws for every device.
 /// @param downscale pixels of a latent's side.

@@ -11,7 +11,7 @@
 #include "lora/train/options.h"
 
 namespace lora::diffusion {
-class NoiseSchedule;
+class TrainingSchedule;
 }
 
 namespace lora::app {
@@ -23,7 +23,7 @@ struct MeasureRequest {
   train::ObjectiveKind objective;
   const data::LabelSet* labels;  ///< meaning of the rows' labels; null if they have none
   int64_t batch_size;
-  std::shared_ptr<const diffusion::NoiseSchedule> schedule = nullptr;  ///< of the noise that the model removes; null: it is no denoiser
+  std::shared_ptr<const diffusion::TrainingSchedule> schedule = nullptr;  ///< of the noise that the model removes; null: it is no denoiser
 };
 
 /// Evaluates the objective on the rows, in their order. With `file`, writes what the model gives for each row: log-probabilities of tokens,

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "lora/base/error.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
 #include "lora/diffusion/network.h"
@@ -61,12 +62,16 @@ models::BaseModel open_denoiser(const BaseRequest& request) {
   return base;
 }
 
-std::shared_ptr<const diffusion::NoiseSchedule> pipeline_schedule(const models::ModelOptions& model, std::optional<bool> zero_snr) {
+std::shared_ptr<const diffusion::TrainingSchedule> pipeline_schedule(const models::ModelOptions& model, std::optional<bool> zero_snr) {
   diffusion::ComponentConfig config = diffusion::Pipeline(pipeline_options(model)).config(diffusion::kScheduler);
+  if (zero_snr && diffusion::is_flow_matching(config.reader())) {
+    config_error("training.rescale_betas_zero_snr", "found a value, expected no such key: the pipeline is trained by flow matching, whose "
+                                                    "last timestep is nothing but noise anyway");
+  }
   if (zero_snr) {
     config.json["rescale_betas_zero_snr"] = *zero_snr;
   }
-  return std::make_shared<const diffusion::NoiseSchedule>(config.reader());
+  return diffusion::make_training_schedule(config.reader());
 }
 
 }  // namespace lora::app

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "app/backend.h"
-#include "lora/diffusion/noise_schedule.h"
+#include "lora/diffusion/training_schedule.h"
 #include "lora/diffusion/pipeline.h"
 
 namespace lora::app {
@@ -16,8 +16,9 @@ diffusion::PipelineOptions pipeline_options(const models::ModelOptions& model);
 /// weight that is missing, has another shape or holds a non-finite value. Warns of weights that the network does not have.
 models::BaseModel open_denoiser(const BaseRequest& request);
 
-/// The noise schedule of a pipeline, by the config of its scheduler.
-/// @param zero_snr replaces rescale_betas_zero_snr there; none: as that says.
-std::shared_ptr<const diffusion::NoiseSchedule> pipeline_schedule(const models::ModelOptions& model, std::optional<bool> zero_snr);
+/// The schedule that a pipeline's network is trained by, of the config of its scheduler.
+/// @param zero_snr replaces rescale_betas_zero_snr there; none: as that says. Throws config Error if it is given for
+/// flow matching.
+std::shared_ptr<const diffusion::TrainingSchedule> pipeline_schedule(const models::ModelOptions& model, std::optional<bool> zero_snr);
 
 }  // namespace lora::app

@@ -195,7 +195,7 @@ void try_longest_document(const models::BaseModel& base, const RunRows& rows) {
   }
 }
 
-std::shared_ptr<const diffusion::NoiseSchedule> schedule_of(const RunConfig& config) {
+std::shared_ptr<const diffusion::TrainingSchedule> schedule_of(const RunConfig& config) {
   const Backend& backend = backend_of_run(config);
   return backend.schedule == nullptr ? nullptr : backend.schedule(config.model, config.training.denoising.rescale_betas_zero_snr);
 }

@@ -34,9 +34,9 @@ SampleHook::SampleHook(const config::RunConfig& config, const nn::Model& network
   const int64_t downscale = open_decoder(pipeline_, at::kCPU).downscale();
   options_.steps = own.steps;
   options_.zero_snr = config.training.denoising.rescale_betas_zero_snr;
-  make_image_sampler(pipeline_, options_);  // what it refuses is reported before the run begins
   options_.guidance = own.guidance_scale.value_or(default_guidance(pipeline_.family()));
   options_.width = options_.height = default_side(pipeline_, downscale);
+  make_image_sampler(pipeline_, options_, downscale);  // what it refuses is reported before the run begins
   const diffusion::TextEncoders encoders(pipeline_, at::TensorOptions(at::kFloat).device(network.device()));
   for (const std::string& prompt : own.prompts) {
     prompts_.push_back(diffusion::encode_prompt(pipeline_, encoders, {prompt, own.negative_prompt, options_.height, options_.width}));

@@ -44,6 +44,36 @@ void add_loss_keys(Table<TrainOptions>& table) {
       .example(0.5);
 }
 
+void add_flow_keys(Table<TrainOptions>& table) {
+  table
+      .choice(
+          "weighting_scheme", [](auto& o) -> auto& { return o.denoising.weighting_scheme; }, train::kWeightingSchemes,
+          "Images, flow matching (Stable Diffusion 3, FLUX): how timesteps are drawn and what their losses count, as in diffusers' scripts.")
+      .only_where_given()
+      .example("none")
+      .value(
+          "logit_mean", [](auto& o) -> auto& { return o.denoising.logit_mean; }, number({}),
+          "Images, weighting_scheme logit_normal: mean; above 0 draws less noisy timesteps (default: 0).")
+      .only_where_given()
+      .example(0.5)
+      .value(
+          "logit_std", [](auto& o) -> auto& { return o.denoising.logit_std; }, number({.above = 0}),
+          "Images, weighting_scheme logit_normal: standard deviation (default: 1).")
+      .only_where_given()
+      .example(0.8)
+      .value(
+          "mode_scale", [](auto& o) -> auto& { return o.denoising.mode_scale; }, number({}),
+          "Images, weighting_scheme mode: how far timesteps are from evenly drawn (default: 1.29).")
+      .only_where_given()
+      .example(0.81)
+      .value(
+          "precondition_outputs", [](auto& o) -> auto& { return o.denoising.precondition_outputs; }, boolean(),
+          "Images, flow matching: the loss is that of the image which a prediction stands for, which counts noisy timesteps more; the "
+          "default of diffusers' Stable Diffusion 3 script (default: false).")
+      .only_where_given()
+      .example(true);
+}
+
 void add_timestep_keys(Table<TrainOptions>& table) {
   table
       .value(
@@ -68,6 +98,7 @@ void add_timestep_keys(Table<TrainOptions>& table) {
 void add_denoising(Table<TrainOptions>& table) {
   add_loss_keys(table);
   add_noise_keys(table);
+  add_flow_keys(table);
   add_timestep_keys(table);
   table.custom(sample_field()).only_where_given();
 }

@@ -22,10 +22,10 @@ const Table<SampleOptions>& sample_table() {
             "negative_prompt", [](auto& o) -> auto& { return o.negative_prompt; }, nullable(any_text()),
             "What the images should not show; null: what the pipeline does without a negative prompt.")
         .value(
-            "steps", [](auto& o) -> auto& { return o.steps; }, integer(1, kMostSteps), "Steps from noise to an image (DDIM).")
+            "steps", [](auto& o) -> auto& { return o.steps; }, integer(1, kMostSteps), "Steps from noise to an image (DDIM; for flow matching Euler).")
         .value(
             "guidance_scale", [](auto& o) -> auto& { return o.guidance_scale; }, nullable(number({.from = 0})),
-            "How strongly images follow the prompts; 1 or less is off; null: 5 for Stable Diffusion XL, otherwise 7.5.")
+            "How strongly images follow the prompts; 1 or less is off; null: 5 for Stable Diffusion XL, 7 for 3, otherwise 7.5.")
         .value(
             "every", [](auto& o) -> auto& { return o.every; }, integer(1),
             "Optimiser steps between images; some are always computed after the last step.");

@@ -210,6 +210,9 @@ class DpmPlusPlus2m : public Sampler {
 }  // namespace
 
 std::unique_ptr<Sampler> make_sampler(SamplerKind kind, const JsonReader& config, const NoiseSchedule& schedule, int64_t num_steps) {
+  if (kind == SamplerKind::kFlowEuler) {
+    config_error("sampler", "found flow_euler, expected another sampler: this pipeline's network was not trained by flow matching");
+  }
   // dpmpp_2m divides by the distance of its steps, and spaces one timestep more than it uses: with all of them some would be the same.
   const bool needs_one_more = kind == SamplerKind::kDpmPlusPlus2m;
   const int64_t most = schedule.num_timesteps() - (needs_one_more ? 1 : 0);
@@ -225,6 +228,7 @@ std::unique_ptr<Sampler> make_sampler(SamplerKind kind, const JsonReader& config
     case SamplerKind::kEulerAncestral:
       return std::make_unique<Euler>(kind, config, schedule, num_steps);
     case SamplerKind::kDpmPlusPlus2m:
+    case SamplerKind::kFlowEuler:
       break;
   }
   return std::make_unique<DpmPlusPlus2m>(config, schedule, num_steps);

@@ -9,6 +9,7 @@
 
 #include "lora/base/error.h"
 #include "lora/base/interrupt.h"
+#include "train/flow_weighting.h"
 #include "train/noise.h"
 #include "train/profile_scope.h"
 
@@ -119,7 +120,11 @@ class ErrorTally {
 }  // namespace
 
 Denoising::Denoising(const ObjectiveParts& parts)
-    : DocumentObjective(parts), network_(*parts.model.denoiser()), schedule_(parts.schedule) {
+    : DocumentObjective(parts),
+      network_(*parts.model.denoiser()),
+      schedule_(parts.schedule),
+      by_variance_(dynamic_cast<const diffusion::NoiseSchedule*>(parts.schedule.get())),
+      by_flow_(dynamic_cast<const diffusion::FlowSchedule*>(parts.schedule.get())) {
   require_fitting_options();
   require_fitting_images(parts.train);
   if (parts.eval != nullptr) {
@@ -151,11 +156,36 @@ void Denoising::require_fitting_options() const {
     config_error("training.min_timestep", "leaves no timesteps: found " + std::to_string(own.min_timestep) + ", expected at most " +
                                               std::to_string(last_timestep()));
   }
+  refuse_options_of_other_schedule();
   // Lin et al. 2024, section 3.2: at the last timestep the input is the noise itself, and its signal-to-noise ratio is 0.
-  if (schedule_->has_zero_terminal_snr() && schedule_->prediction_type() == PredictionType::kEpsilon) {
+  if (by_variance_ != nullptr && by_variance_->has_zero_terminal_snr() && by_variance_->prediction_type() == PredictionType::kEpsilon) {
     config_error("training.rescale_betas_zero_snr",
                  "needs a network that predicts velocity: found the prediction type epsilon, expected v_prediction, as at the last "
                  "timestep there is nothing but noise. Set it to false, or give the network's model.prediction_type.");
+  }
+}
+
+void Denoising::refuse_options_of_other_schedule() const {
+  const DenoisingOptions &own = options().denoising, none;
+  struct Given {
+    const char* key;
+    bool is_given;
+    bool is_of_flow;  ///< otherwise of the others
+  };
+  const Given keys[] = {{"snr_gamma", own.snr_gamma.has_value(), false},
+                        {"noise_offset", own.noise_offset != none.noise_offset, false},
+                        {"input_perturbation", own.input_perturbation != none.input_perturbation, false},
+                        {"weighting_scheme", own.weighting_scheme != none.weighting_scheme, true},
+                        {"logit_mean", own.logit_mean != none.logit_mean, true},
+                        {"logit_std", own.logit_std != none.logit_std, true},
+                        {"mode_scale", own.mode_scale != none.mode_scale, true},
+                        {"precondition_outputs", own.precondition_outputs, true}};
+  for (const Given& given : keys) {
+    if (given.is_given && given.is_of_flow != (by_flow_ != nullptr)) {
+      config_error(std::string("training.") + given.key,
+                   given.is_of_flow ? "found a value, expected no such key: it is for flow matching (Stable Diffusion 3, FLUX)"
+                                    : "found a value, expected no such key: the pipeline is trained by flow matching");
+    }
   }
 }
 
@@ -199,7 +229,13 @@ void Denoising::require_fitting_images(const data::Dataset& images) const {
 Tensor Denoising::drawn_timesteps(const std::vector<uint64_t>& keys) const {
   std::vector<int64_t> timesteps;
   for (const uint64_t key : keys) {
-    timesteps.push_back(drawn_integer(options().denoising.min_timestep, last_timestep(), key, Draw::kTimestep));
+    const int64_t first = options().denoising.min_timestep, last = last_timestep();
+    if (by_flow_ == nullptr) {
+      timesteps.push_back(drawn_integer(first, last, key, Draw::kTimestep));
+    } else {
+      const auto passed = static_cast<int64_t>(drawn_flow_share(options().denoising, key) * static_cast<double>(last - first + 1));
+      timesteps.push_back(std::max(first, last - passed));
+    }
   }
   return at::tensor(timesteps, at::kLong).to(model().device());
 }
@@ -227,12 +263,14 @@ Denoising::Noisy Denoising::noisy_images(const nn::Batch& batch, const std::vect
 Tensor Denoising::errors(const Noisy& noisy, const nn::Pass& pass) const {
   const at::ScalarType dtype = model().dtype();
   const Tensor predicted_NCHW =
-      network_.predict(noisy.latents_NCHW.to(dtype), noisy.timesteps_N, condition_of(pass.batch().images(), dtype), pass);
+      network_.predict(noisy.latents_NCHW.to(dtype), schedule_->network_times(noisy.timesteps_N),
+                                                 condition_of(pass.batch().images(), dtype), pass);
   const ProfileScope scope(kLossScope);
   return (predicted_NCHW.to(at::kFloat) - noisy.target_NCHW).square().mean(at::IntArrayRef{1, 2, 3});
 }
 
-/// What each image's error counts, [N]: min-SNR (Hang et al. 2023, section 3.4, with the velocity's as in its appendix), and the weight of
+/// What each image's error counts, [N]: min-SNR (Hang et al. 2023, section 3.4, with the velocity's as in its appendix), that of the weighting
+/// scheme, and the weight of
 /// images of the class in general.
 Tensor Denoising::weights(const nn::BatchLayout& layout, const Tensor& timesteps_N) const {
   const DenoisingOptions& own = options().denoising;
@@ -244,11 +282,14 @@ Tensor Denoising::weights(const nn::BatchLayout& layout, const Tensor& timesteps
     }
   }
   const Tensor on_device_N = weights_N.to(timesteps_N.device());
+  if (by_flow_ != nullptr) {
+    return on_device_N * flow_loss_weights(own, by_flow_->sigmas(timesteps_N));
+  }
   if (!own.snr_gamma) {
     return on_device_N;
   }
-  const Tensor snr_N = schedule_->snr(timesteps_N);
-  const bool predicts_velocity = schedule_->prediction_type() == PredictionType::kVelocity;
+  const Tensor snr_N = by_variance_->snr(timesteps_N);
+  const bool predicts_velocity = by_variance_->prediction_type() == PredictionType::kVelocity;
   return on_device_N * snr_N.clamp_max(*own.snr_gamma) / (predicts_velocity ? snr_N + 1 : snr_N);
 }
 

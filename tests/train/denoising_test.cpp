@@ -46,7 +46,8 @@ class Images {
 
   test::FakeDenoiser& network() { return dynamic_cast<test::FakeDenoiser&>(*model.body); }
   std::unique_ptr<Objective> objective() {
-    auto noise = std::make_shared<const diffusion::NoiseSchedule>(JsonReader(schedule, "scheduler_config.json", ErrorKind::kModel));
+    std::shared_ptr<const diffusion::TrainingSchedule> noise =
+        diffusion::make_training_schedule(JsonReader(schedule, "scheduler_config.json", ErrorKind::kModel));
     data::BatchOptions batches;
     batches.shuffle = false;
     auto made = objective_entry(ObjectiveKind::kDenoising).make({model, dataset, &dataset, nullptr, batches, options, std::move(noise)});

@@ -20,7 +20,7 @@ struct GenerateImageRequest {
   int64_t width = 0;                           ///< --width in pixels; 0: the model's
   int64_t height = 0;                          ///< --height
   uint64_t seed = 42;                          ///< --seed
-  std::string sampler = "ddim";                ///< --sampler
+  std::string sampler = "";                    ///< --sampler; empty: DDIM, or that of flow matching
   std::filesystem::path output;                ///< --output: a PNG file
 };
 

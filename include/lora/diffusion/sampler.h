@@ -18,12 +18,14 @@ enum class SamplerKind {
   kEuler,           ///< Karras et al.: Elucidating the Design Space of Diffusion-Based Generative Models, 2022, algorithm 2 without churn
   kEulerAncestral,  ///< the same with new noise at each step
   kDpmPlusPlus2m,   ///< Lu et al.: DPM-Solver++, 2022, algorithm 2
+  kFlowEuler,       ///< Euler's method for flow matching: the only one of such models, and of no others
 };
 
-inline constexpr EnumTable<SamplerKind, 4> kSamplerKinds{{{{SamplerKind::kDdim, "ddim"},
+inline constexpr EnumTable<SamplerKind, 5> kSamplerKinds{{{{SamplerKind::kDdim, "ddim"},
                                                            {SamplerKind::kEuler, "euler"},
                                                            {SamplerKind::kEulerAncestral, "euler_a"},
-                                                           {SamplerKind::kDpmPlusPlus2m, "dpmpp_2m"}}}};
+                                                           {SamplerKind::kDpmPlusPlus2m, "dpmpp_2m"},
+                                                           {SamplerKind::kFlowEuler, "flow_euler"}}}};
 
 /// One image's way from noise to latents, equal to diffusers' scheduler of that kind. Steps are numbered from 0 and taken in order; each
 /// number is computed in float32 as diffusers does.
@@ -54,8 +56,21 @@ class Sampler {
 /// Reads what a scheduler_config.json of any class says of sampling (timestep_spacing, steps_offset, use_karras_sigmas, …), as diffusers'
 /// `from_config` of the kind's scheduler does: absent keys have that class's defaults.
 /// Throws model Error naming a key that asks for something which the kind here does not do.
-/// @param num_steps from 1 to the schedule's number of timesteps (one less for kDpmPlusPlus2m); otherwise throws config Error.
+/// @param num_steps from 1 to the schedule's number of timesteps (one less for kDpmPlusPlus2m); otherwise throws config Error,
+/// and for kFlowEuler.
 std::unique_ptr<Sampler> make_sampler(SamplerKind kind, const JsonReader& config, const NoiseSchedule& schedule, int64_t num_steps);
+
+/// The steps of flow matching.
+struct FlowSteps {
+  int64_t count;
+  int64_t patches;  ///< of 2 by 2 latents in an image: what use_dynamic_shifting goes by
+  /// Whether sigmas are evenly spaced from 1 to 1 / count before they are shifted (FLUX); otherwise to the smallest of training (SD3).
+  bool ends_at_one_step = false;
+};
+
+/// kFlowEuler, equal to diffusers' FlowMatchEulerDiscreteScheduler. Throws model Error as FlowSchedule does, and config Error for a number of
+/// steps below 1 or above the timesteps of training.
+std::unique_ptr<Sampler> make_flow_sampler(const JsonReader& config, const FlowSteps& steps);
 
 /// What the images are to show, and what not.
 struct Guidance {

@@ -2,14 +2,15 @@
 #include <memory>
 #include <vector>
 
+#include "lora/diffusion/flow_schedule.h"
 #include "lora/diffusion/noise_schedule.h"
 #include "lora/nn/denoiser.h"
 #include "lora/train/document_objective.h"
 
 namespace lora::train {
 
-/// Removes noise from the latents of images (Ho et al. 2020; Rombach et al. 2022): the loss of a step is the mean over its images of the
-/// mean squared error of what the network predicts, each image's weighted by min-SNR (Hang et al. 2023) and prior_loss_weight. Noise,
+/// Removes noise from the latents of images (Ho et al. 2020; Rombach et al. 2022; flow matching: Esser et al. 2024): the loss of a step is the mean over its images of the
+/// mean squared error of what the network predicts, each image's weighted by min-SNR (Hang et al. 2023) or weighting_scheme, and prior_loss_weight. Noise,
 /// timesteps and the samples of posteriors are functions of (seed, step, image), unless a row gives them.
 class Denoising : public DocumentObjective {
  public:
@@ -35,11 +36,14 @@ class Denoising : public DocumentObjective {
   at::Tensor errors(const Noisy& noisy, const nn::Pass& pass) const;
   at::Tensor weights(const nn::BatchLayout& layout, const at::Tensor& timesteps_N) const;
   void require_fitting_options() const;
+  void refuse_options_of_other_schedule() const;
   void require_fitting_condition(const data::Dataset& images) const;
   void require_fitting_images(const data::Dataset& images) const;
 
   const nn::Denoiser& network_;
-  std::shared_ptr<const diffusion::NoiseSchedule> schedule_;
+  std::shared_ptr<const diffusion::TrainingSchedule> schedule_;
+  const diffusion::NoiseSchedule* by_variance_;  ///< the schedule, if it is of this kind; otherwise null
+  const diffusion::FlowSchedule* by_flow_;       ///< the same
 };
 
 }  // namespace lora::train

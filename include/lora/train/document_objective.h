@@ -10,7 +10,7 @@
 #include "lora/train/options.h"
 
 namespace lora::diffusion {
-class NoiseSchedule;
+class TrainingSchedule;
 }
 
 namespace lora::train {
@@ -23,7 +23,7 @@ struct ObjectiveParts {
   const data::LabelSet* labels = nullptr;  ///< meaning of the documents' labels; null if they have none
   data::BatchOptions eval_batches = {};
   TrainOptions options = {};  ///< the run's, for what a loss is made of
-  std::shared_ptr<const diffusion::NoiseSchedule> schedule = nullptr;  ///< of the noise that the model removes; null: it is no denoiser
+  std::shared_ptr<const diffusion::TrainingSchedule> schedule = nullptr;  ///< of the noise that the model removes; null: it is no denoiser
 };
 
 /// The common part of objectives on documents: what they count, and the batches of an evaluation. A derived objective adds its loss and its

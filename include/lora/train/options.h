@@ -58,6 +58,20 @@ struct SampleOptions {
   int64_t every = 500;                         ///< optimiser steps
 };
 
+/// How timesteps of flow matching are drawn, and what their errors count (Esser et al. 2024, section 3.1), as in diffusers.
+enum class WeightingScheme {
+  kLogitNormal,  ///< most in the middle
+  kMode,         ///< more at the ends or in the middle, by mode_scale
+  kSigmaSqrt,    ///< all the same, weighted by 1 / sigma^2
+  kCosmap,       ///< all the same, weighted as a cosine schedule would
+  kNone,         ///< all the same
+};
+inline constexpr EnumTable<WeightingScheme, 5> kWeightingSchemes{{{{WeightingScheme::kLogitNormal, "logit_normal"},
+                                                                   {WeightingScheme::kMode, "mode"},
+                                                                   {WeightingScheme::kSigmaSqrt, "sigma_sqrt"},
+                                                                   {WeightingScheme::kCosmap, "cosmap"},
+                                                                   {WeightingScheme::kNone, "none"}}}};
+
 /// The keys of training for the objective denoising. Names as in diffusers' training scripts.
 struct DenoisingOptions {
   std::optional<double> snr_gamma;              ///< min-SNR (Hang et al. 2023); none: every image counts 1
@@ -67,6 +81,10 @@ struct DenoisingOptions {
   int64_t min_timestep = 0;                     ///< the smallest timestep that is drawn
   std::optional<int64_t> max_timestep;          ///< the largest; none: the schedule's last
   std::optional<bool> rescale_betas_zero_snr;   ///< of the schedule (Lin et al. 2024); none: as its config says
+  WeightingScheme weighting_scheme = WeightingScheme::kLogitNormal;  ///< of flow matching, as the four below
+  double logit_mean = 0, logit_std = 1;  ///< of kLogitNormal
+  double mode_scale = 1.29;              ///< of kMode
+  bool precondition_outputs = false;     ///< the error is that of the image which the prediction stands for
   int64_t eval_timesteps = 8;                   ///< at which each image is evaluated
   std::optional<SampleOptions> sample;
 };
