@@ -110,6 +110,16 @@ void check_denoising(const TrainOptions& options, const ConfigPlace& at) {
         .add("found " + std::to_string(own.min_timestep) + " with max_timestep " + std::to_string(*own.max_timestep) +
              ", expected a number that is not larger");
   }
+  const train::DenoisingOptions none;
+  const auto belongs_to = [&](const char* key, bool is_given, train::WeightingScheme scheme) {
+    if (is_given && own.weighting_scheme != scheme && at.sound({key, "weighting_scheme"})) {
+      at.key(key).add("has no effect with weighting_scheme " + std::string(train::kWeightingSchemes.name(own.weighting_scheme)) +
+                      ", expected no such key, or weighting_scheme " + std::string(train::kWeightingSchemes.name(scheme)));
+    }
+  };
+  belongs_to("logit_mean", own.logit_mean != none.logit_mean, train::WeightingScheme::kLogitNormal);
+  belongs_to("logit_std", own.logit_std != none.logit_std, train::WeightingScheme::kLogitNormal);
+  belongs_to("mode_scale", own.mode_scale != none.mode_scale, train::WeightingScheme::kMode);
 }
 
 }  // namespace lora::config

@@ -139,6 +139,9 @@ Denoising::Denoising(const ObjectiveParts& parts)
   if (first.timestep && (own.min_timestep > 0 || own.max_timestep)) {
     config_error(own.max_timestep ? "training.max_timestep" : "training.min_timestep", "has no effect: the rows give the timesteps");
   }
+  if (first.timestep && own.weighting_scheme == WeightingScheme::kMode) {
+    config_error("training.weighting_scheme", "has no effect: the rows give the timesteps, found mode, expected another");
+  }
 }
 
 int64_t Denoising::last_timestep() const {

@@ -85,6 +85,19 @@ TEST(Denoising, EqualsDiffusersAndPeftOnAttention) {
   }
 }
 
+TEST(Denoising, EqualsDiffusersAndPeftWithFlowMatching) {
+  expect_reference_run("sd3", "adapter");
+  const PipelineCase own("sd3");
+  const auto refuses = [&own](const Arguments& more, const std::string& part) {
+    const Outcome outcome = own.train("adapter", more);
+    EXPECT_NE(outcome.exit_code, 0);
+    EXPECT_THAT(outcome.err, HasSubstr(part));
+  };
+  refuses({"--set", "training.snr_gamma=5"}, "training.snr_gamma");
+  refuses({"--set", "training.input_perturbation=0.1"}, "training.input_perturbation");
+  refuses({"--set", "training.rescale_betas_zero_snr=true"}, "training.rescale_betas_zero_snr");
+}
+
 TEST(Denoising, EqualsDiffusersAndPeftOnConvolutions) {
   for (const char* family : {"sd1", "sdxl"}) {
     expect_reference_run(family, "conv");

@@ -189,6 +189,62 @@ TEST(Denoising, NoiseOffsetIsLearntAndInputPerturbationIsNot) {
   EXPECT_NEAR(error(), 0.25, 0.05);
 }
 
+TEST(Denoising, FlowMatchingWeighsErrorsAndDrawsTimestepsByItsScheme) {
+  at::manual_seed(3);
+  const Json flow = {{"_class_name", "FlowMatchEulerDiscreteScheduler"}, {"shift", 3.0}};
+  const Tensor latents = at::randn({2, 4, 6}), noise = at::randn({2, 4, 6});
+  Images images(1, with_noise(image(latents), noise, 899));
+  images.schedule = flow;
+  DenoisingOptions& own = images.options.denoising;
+  const double sigma = 3 * 0.9 / (1 + 2 * 0.9);
+  const Tensor predicted = 0.5 * ((1 - sigma) * latents + sigma * noise) + 0.25 + sigma;  // the network is told 1000 sigma
+  const double error = (predicted - (noise - latents)).square().mean().item<double>();
+  const double cosmap = 2 / (3.14159265358979 * (1 - 2 * sigma + 2 * sigma * sigma));
+  for (const auto& [scheme, weight] : {std::pair(WeightingScheme::kNone, 1.0), std::pair(WeightingScheme::kLogitNormal, 1.0),
+                                       std::pair(WeightingScheme::kSigmaSqrt, 1 / (sigma * sigma)),
+                                       std::pair(WeightingScheme::kCosmap, cosmap)}) {
+    own.weighting_scheme = scheme;
+    own.precondition_outputs = false;
+    EXPECT_NEAR(images.loss_sum({0}).item<double>(), weight * error, 1e-5 * weight * error);
+    own.precondition_outputs = true;
+    EXPECT_NEAR(images.loss_sum({0}).item<double>(), sigma * sigma * weight * error, 1e-5 * error);
+  }
+  own.weighting_scheme = WeightingScheme::kMode;
+  test::expect_error(ErrorKind::kConfig, {"[training.weighting_scheme]", "rows give the timesteps"}, [&] { images.objective(); });
+  own = {};
+  own.snr_gamma = 5;
+  test::expect_error(ErrorKind::kConfig, {"[training.snr_gamma]", "flow matching"}, [&] { images.objective(); });
+  own = {};
+  images.schedule = {{"num_train_timesteps", 1000}};
+  own.weighting_scheme = WeightingScheme::kCosmap;
+  test::expect_error(ErrorKind::kConfig, {"[training.weighting_scheme]", "flow matching"}, [&] { images.objective(); });
+  // The shares of noise that are drawn: their mean, and how many are in the middle half.
+  Images drawn(20, image(at::zeros({2, 4, 6})));
+  drawn.schedule = {{"_class_name", "FlowMatchEulerDiscreteScheduler"}};
+  const auto expect_drawn = [&](WeightingScheme scheme, double logit_mean, double mean, double middle) {
+    drawn.options.denoising.weighting_scheme = scheme;
+    drawn.options.denoising.logit_mean = logit_mean;
+    std::vector<int64_t> places;
+    for (int64_t i = 0; i < 20; ++i) {
+      places.push_back(i);
+    }
+    std::vector<Tensor> all;
+    for (int64_t step = 0; step < 40; ++step) {
+      all.push_back(drawn.seen(places, step).second / 1000);
+    }
+    const Tensor sigmas = at::cat(all);
+    EXPECT_GE(sigmas.min().item<double>(), 0.001 - 1e-6);
+    EXPECT_LE(sigmas.max().item<double>(), 1 + 1e-6);
+    EXPECT_NEAR(sigmas.mean().item<double>(), mean, 0.04);
+    EXPECT_NEAR(sigmas.gt(0.25).logical_and(sigmas.lt(0.75)).to(at::kFloat).mean().item<double>(), middle, 0.07);
+  };
+  expect_drawn(WeightingScheme::kNone, 0, 0.5, 0.5);
+  expect_drawn(WeightingScheme::kLogitNormal, 0, 0.5, 0.728);  // P(|N(0, 1)| < ln 3)
+  expect_drawn(WeightingScheme::kLogitNormal, 1, 0.303, 0.523);  // diffusers counts from the noisiest: a high draw has little noise
+  drawn.options.denoising.mode_scale = 1.29;
+  expect_drawn(WeightingScheme::kMode, 0, 0.5, 0.73);
+}
+
 TEST(Denoising, LatentsOfAPosteriorAreDrawn) {
   Tensors tensors{{"mean", at::full({2, 32, 32}, 3.0)}, {"log_variance", at::full({2, 32, 32}, std::log(4.0))}};
   tensors["encoder_hidden_states"] = at::zeros({3, 4});
