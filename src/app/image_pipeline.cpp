@@ -53,7 +53,8 @@ diffusion::Vae open_decoder(const diffusion::Pipeline& pipeline, const at::Devic
   return {config.json, config.where, *weights, at::TensorOptions(at::kFloat).device(device), diffusion::VaeParts::kDecoder};
 }
 
-std::unique_ptr<diffusion::Sampler> make_image_sampler(const diffusion::Pipeline& pipeline, const ImageOptions& options, int64_t downscale) {
+std::unique_ptr<diffusion::Sampler> make_image_sampler(const diffusion::Pipeline& pipeline, const ImageOptions& options,
+                                                       int64_t downscale) {
   diffusion::ComponentConfig config = pipeline.config(diffusion::kScheduler);
   if (diffusion::is_flow_matching(config.reader())) {
     if (options.sampler && *options.sampler != diffusion::SamplerKind::kFlowEuler) {

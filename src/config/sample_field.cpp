@@ -22,7 +22,8 @@ const Table<SampleOptions>& sample_table() {
             "negative_prompt", [](auto& o) -> auto& { return o.negative_prompt; }, nullable(any_text()),
             "What the images should not show; null: what the pipeline does without a negative prompt.")
         .value(
-            "steps", [](auto& o) -> auto& { return o.steps; }, integer(1, kMostSteps), "Steps from noise to an image (DDIM; for flow matching Euler).")
+            "steps", [](auto& o) -> auto& { return o.steps; }, integer(1, kMostSteps),
+            "Steps from noise to an image (DDIM; for flow matching Euler).")
         .value(
             "guidance_scale", [](auto& o) -> auto& { return o.guidance_scale; }, nullable(number({.from = 0})),
             "How strongly images follow the prompts; 1 or less is off; null: 5 for Stable Diffusion XL, 7 for 3, otherwise 7.5.")

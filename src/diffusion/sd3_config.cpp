@@ -44,7 +44,7 @@ Sd3Config read_sd3_config(const Json& config, const std::string& where) {
   reader.string("_class_name", "");
   sd3.patch_size = config_size(reader, "patch_size", 2);
   sd3.in_channels = config_size(reader, "in_channels", 16);
-  sd3.out_channels = reader.has("out_channels") || !reader.is_null("out_channels") ? config_size(reader, "out_channels", 16) : sd3.in_channels;
+  sd3.out_channels = reader.is_null("out_channels") ? sd3.in_channels : config_size(reader, "out_channels", 16);
   if (sd3.in_channels != sd3.out_channels) {
     reader.fail("in_channels", "out_channels (" + std::to_string(sd3.out_channels) + "); inpainting models are not supported");
   }

@@ -61,7 +61,8 @@ void add_image_flags(CLI::App& cli, lora::app::GenerateImageRequest& request, bo
   add("--steps", request.steps, "N", "Steps from noise to the image (default: 50)");
   add("--guidance", request.guidance, "X",
       "How strongly the image follows the prompt; 1 or less is off (default: 7.5, for Stable Diffusion XL 5, for 3 7)");
-  add("--sampler", request.sampler, "NAME", "How steps are computed: ddim, euler, euler_a or dpmpp_2m (default: ddim); for Stable Diffusion 3 flow_euler");
+  add("--sampler", request.sampler, "NAME",
+      "How steps are computed: ddim, euler, euler_a or dpmpp_2m (default: ddim); for Stable Diffusion 3 flow_euler");
   add("--width", request.width, "N", "Width in pixels, a multiple of 8 (default: the model's)");
   add("--height", request.height, "N", "Height in pixels, a multiple of 8 (default: the model's)");
   for (CLI::Option* option : of_texts) {

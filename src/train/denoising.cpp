@@ -272,8 +272,8 @@ Tensor Denoising::errors(const Noisy& noisy, const nn::Pass& pass) const {
   return (predicted_NCHW.to(at::kFloat) - noisy.target_NCHW).square().mean(at::IntArrayRef{1, 2, 3});
 }
 
-/// What each image's error counts, [N]: min-SNR (Hang et al. 2023, section 3.4, with the velocity's as in its appendix), that of the weighting
-/// scheme, and the weight of
+/// What each image's error counts, [N]: min-SNR (Hang et al. 2023, section 3.4, with the velocity's as in its appendix), that of the
+/// weighting scheme, and the weight of
 /// images of the class in general.
 Tensor Denoising::weights(const nn::BatchLayout& layout, const Tensor& timesteps_N) const {
   const DenoisingOptions& own = options().denoising;

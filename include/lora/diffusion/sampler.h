@@ -68,8 +68,8 @@ struct FlowSteps {
   bool ends_at_one_step = false;
 };
 
-/// kFlowEuler, equal to diffusers' FlowMatchEulerDiscreteScheduler. Throws model Error as FlowSchedule does, and config Error for a number of
-/// steps below 1 or above the timesteps of training.
+/// kFlowEuler, equal to diffusers' FlowMatchEulerDiscreteScheduler. Throws model Error as FlowSchedule does, and config Error for a number
+/// of steps below 1 or above the timesteps of training.
 std::unique_ptr<Sampler> make_flow_sampler(const JsonReader& config, const FlowSteps& steps);
 
 /// What the images are to show, and what not.

@@ -11,8 +11,9 @@ class Denoiser {
  public:
   virtual ~Denoiser() = default;
 
-  /// The prediction [N, C, H, W] (noise or velocity, as the model was trained) for noisy latents [N, C, H, W] at timesteps [N]
-  /// (int64, or float32: those between, and 1000 times the share of noise in flow matching), in the network's dtype. `pass` has the random keys of the images.
+  /// The prediction [N, C, H, W] (noise or velocity, as the model was trained), in the network's dtype, for noisy latents [N, C, H, W] at
+  /// timesteps [N]: int64, or float32 for those between, and for flow matching, where they are 1000 times the share of noise. `pass` has
+  /// the random keys of the images.
   virtual Tensor predict(const Tensor& latents_NCHW, const Tensor& timesteps_N, const ImageCondition& condition,
                          const Pass& pass) const = 0;
   /// Channels of the latents.
