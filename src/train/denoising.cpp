@@ -273,8 +273,7 @@ Tensor Denoising::errors(const Noisy& noisy, const nn::Pass& pass) const {
 }
 
 /// What each image's error counts, [N]: min-SNR (Hang et al. 2023, section 3.4, with the velocity's as in its appendix), that of the
-/// weighting scheme, and the weight of
-/// images of the class in general.
+/// weighting scheme, and the weight of images of the class in general.
 Tensor Denoising::weights(const nn::BatchLayout& layout, const Tensor& timesteps_N) const {
   const DenoisingOptions& own = options().denoising;
   const Tensor weights_N = at::ones({layout.num_documents()}, at::kFloat);

@@ -88,6 +88,17 @@ TEST(Denoising, EqualsDiffusersAndPeftOnAttention) {
 TEST(Denoising, EqualsDiffusersAndPeftWithFlowMatching) {
   expect_reference_run("sd3", "adapter");
   const PipelineCase own("sd3");
+  const std::map<std::string, StoredTensor> expected = stored_tensors(own.scratch / "sd3");
+  for (const auto& [scheme, precondition] : {std::pair("sigma_sqrt", false), std::pair("cosmap", true)}) {
+    const std::string name = std::string("losses.") + scheme + (precondition ? ".1" : ".0"), out = (own / name).string();
+    const Outcome outcome = own.train("adapter", {"--set", std::string("training.weighting_scheme=") + scheme, "--set",
+                                                  std::string("training.precondition_outputs=") + (precondition ? "true" : "false"),
+                                                  "--set", "training.max_steps=3", "--set", "output_dir=" + out});
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+    const std::vector<float> losses = expected.at(name).values();
+    const double mean = (losses[0] + losses[1] + losses[2] + losses[3]) / 4.0;
+    EXPECT_NEAR(read_rows(fs::path(out) / "metrics.jsonl")[0]["loss"].get<double>(), mean, 1e-6 * mean) << name;
+  }
   const auto refuses = [&own](const Arguments& more, const std::string& part) {
     const Outcome outcome = own.train("adapter", more);
     EXPECT_NE(outcome.exit_code, 0);
