@@ -1,0 +1,28 @@
+#pragma once
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace lora::app {
+
+/// Adapters of a pipeline as folders in PEFT's format. A file in diffusers' or kohya's format is converted into a temporary folder, which
+/// is deleted with this object.
+class AdapterFolders {
+ public:
+  /// @param adapters folders or files. Throws model Error for a file that is not an adapter of a pipeline, and for modules that its format
+  /// does not explain; output Error if there is no place for temporary files.
+  explicit AdapterFolders(const std::vector<std::string>& adapters);
+  ~AdapterFolders();
+  AdapterFolders(const AdapterFolders&) = delete;
+
+  /// In the order of the adapters.
+  const std::vector<std::filesystem::path>& folders() const { return folders_; }
+
+ private:
+  std::filesystem::path converted(const std::filesystem::path& file);
+
+  std::filesystem::path temporary_;  ///< empty: no file was given
+  std::vector<std::filesystem::path> folders_;
+};
+
+}  // namespace lora::app
