@@ -1,19 +1,20 @@
 #pragma once
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
+
+#include "app/temporary_folder.h"
 
 namespace lora::app {
 
 /// Adapters of a pipeline as folders in PEFT's format. A file in diffusers' or kohya's format is converted into a temporary folder, which
-/// is deleted with this object.
+/// goes with this object.
 class AdapterFolders {
  public:
   /// @param adapters folders or files. Throws model Error for a file that is not an adapter of a pipeline, and for modules that its format
-  /// does not explain; output Error if there is no place for temporary files.
+  /// does not explain.
   explicit AdapterFolders(const std::vector<std::string>& adapters);
-  ~AdapterFolders();
-  AdapterFolders(const AdapterFolders&) = delete;
 
   /// In the order of the adapters.
   const std::vector<std::filesystem::path>& folders() const { return folders_; }
@@ -21,7 +22,7 @@ class AdapterFolders {
  private:
   std::filesystem::path converted(const std::filesystem::path& file);
 
-  std::filesystem::path temporary_;  ///< empty: no file was given
+  std::optional<TemporaryFolder> temporary_;
   std::vector<std::filesystem::path> folders_;
 };
 
