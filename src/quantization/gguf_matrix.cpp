@@ -115,7 +115,9 @@ class GgufMatrix : public io::PackedMatrix {
       return std::make_shared<const GgufMatrix>(blocks_.to(device), outputs_, inputs_, type_, block_);
     }
     static const bool is_said = [] {
-      log::info("GGUF blocks are decoded when they are moved to this GPU, which has no kernels for them: the base takes the memory of bfloat16 there");
+      log::info(
+          "GGUF blocks are decoded when they are moved to this GPU, which has no kernels for them: the base takes the memory of bfloat16 "
+          "there");
       return true;
     }();
     (void)is_said;

@@ -69,7 +69,12 @@ const std::vector<GridCase> kGridCases{
 ScaledCodesParts parts_of(const GridCase& c, at::ScalarType dtype) {
   const int64_t bytes = (c.columns * c.bits + 7) / 8, blocks = (c.rows + c.block_rows - 1) / c.block_rows;
   const int64_t groups = (c.columns + c.block_columns - 1) / c.block_columns;
-  ScaledCodesParts parts{.format = "test", .kind = c.kind, .bits = c.bits, .rows = c.rows, .columns = c.columns};
+  ScaledCodesParts parts;
+  parts.format = "test";
+  parts.kind = c.kind;
+  parts.bits = c.bits;
+  parts.rows = c.rows;
+  parts.columns = c.columns;
   parts.block_rows = c.block_rows;
   parts.block_columns = c.block_columns;
   // Every byte except the NaNs of F8_E4M3.
