@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Makes tests/data/chat/trl_messages.json: what TRL's SFTTrainer makes of prompt_completion rows whose prompt and completion are messages.
 
-    {"versions", "settings": of the tokenizer, "templates": {name: source}, "cases": [{"template", "rows": [{"row", "ids", "labels"}]}]}
+    {"versions", "now", "settings": of the tokenizer, "templates": {name: source}, "cases": [{"template", "rows": [{"row", "ids", "labels"}]}]}
 
 The tokenizer is tests/data/tokenizer_json/llama3.json. Templates that are not among tests/data/chat/templates are in the file: one that
-writes a prompt differently once an answer follows it, and one without a generation prompt.
+writes a prompt differently once an answer follows it, and one without a generation prompt. Templates that name the date get the one of
+chat_templates.py, in "now".
 
 Needs: scripts/golden/requirements.txt, trl, datasets. Usage: trl_messages.py [tests/data folder]
 """
@@ -21,6 +22,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import datasets  # noqa: E402
 import transformers  # noqa: E402
 import trl  # noqa: E402
+from transformers.utils import chat_template_utils  # noqa: E402
+
+import chat_templates  # noqa: E402
 
 SETTINGS = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<|begin_of_text|>", "eos_token": "<|eot_id|>"}
 FILES = ["qwen2", "qwen3", "llama3", "gemma3", "phi4", "smollm3", "zephyr"]
@@ -73,6 +77,7 @@ def prepared(tokenizer, rows):
 
 def main():
     data = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parents[2] / "tests/data")
+    chat_template_utils.datetime = chat_templates.Clock
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(data / "tokenizer_json/llama3.json", pathlib.Path(folder) / "tokenizer.json")
         (pathlib.Path(folder) / "tokenizer_config.json").write_text(json.dumps(SETTINGS))
@@ -89,8 +94,8 @@ def main():
             except Exception as error:  # a template that refuses the row
                 print(name, type(error).__name__, error, file=sys.stderr)
         cases.append({"template": name, "rows": made})
-    result = {"versions": {"transformers": transformers.__version__, "trl": trl.__version__}, "settings": SETTINGS, "templates": OWN,
-              "cases": cases}
+    result = {"versions": {"transformers": transformers.__version__, "trl": trl.__version__}, "now": chat_templates.NOW.isoformat(),
+              "settings": SETTINGS, "templates": OWN, "cases": cases}
     (data / "chat/trl_messages.json").write_text(json.dumps(result, separators=(",", ":")) + "\n", encoding="utf-8")
 
 

@@ -8,6 +8,7 @@
 #include "lora/data/dataset.h"
 #include "lora/nn/batch.h"
 #include "support/expect_error.h"
+#include "support/golden_time.h"
 #include "support/paths.h"
 #include "support/temporary_folder.h"
 
@@ -17,15 +18,12 @@ namespace {
 using test::kData;
 using tokenizer::ChatTemplate;
 
-const std::chrono::local_seconds kNow =
-    std::chrono::local_days(std::chrono::year(2025) / 3 / 9) + std::chrono::hours(4) + std::chrono::minutes(5) + std::chrono::seconds(6);
-
 ChatTemplate golden_template(const std::string& name) {
   return {name,
           read_file(kData / "chat/templates" / (name + ".jinja"), ErrorKind::kModel),
           {{"bos_token", "<s>"}, {"eos_token", "</s>"}},
           "",
-          kNow};
+          test::kGoldenTime};
 }
 
 tokenizer::Conversation conversation_of(const Json& json) {

@@ -10,6 +10,7 @@
 #include "lora/data/prompts.h"
 #include "lora/nn/batch.h"
 #include "support/expect_error.h"
+#include "support/golden_time.h"
 #include "support/paths.h"
 #include "support/temporary_folder.h"
 
@@ -32,7 +33,9 @@ class MessagePairs : public testing::Test {
     tokenizer_ = tokenizer::load_tokenizer(folder_.path());
   }
 
-  tokenizer::ChatTemplate chat_template(const std::string& source) const { return {"t", source, tokenizer_->named_tokens()}; }
+  tokenizer::ChatTemplate chat_template(const std::string& source) const {
+    return {"t", source, tokenizer_->named_tokens(), "", test::kGoldenTime};
+  }
 
   Dataset load(const std::string& rows, RowFormat format, const tokenizer::ChatTemplate* chat_template, const DataOptions& options = {},
                const char* file = "rows.jsonl") {

@@ -239,7 +239,7 @@ TEST(PipelineFiles, WithWhatIsNotUnderstoodAreRefused) {
     expect_error(ErrorKind::kModel, parts, [&] { write_foreign_adapter(format, folder / "out", adapter, {}, {}); });
     EXPECT_FALSE(fs::exists(folder / "out"));
   };
-  refuses(AdapterFormat::kKohya, pipeline_adapter_of({"unet.mid_block.resnets.0.conv1"}), {"do not tell", "--model"});
+  refuses(AdapterFormat::kKohya, pipeline_adapter_of({"unet.mid_block.resnets.0.conv1"}), {"do not show", "--model"});
   refuses(AdapterFormat::kKohya, pipeline_adapter_of({"unet.add_embedding.linear_1", "unet.down_blocks.1.resnets.2.conv1"}),
           {"SDXL's UNet does not have", "down_blocks.1.resnets.2.conv1"});
   refuses(AdapterFormat::kKohya, pipeline_adapter_of({"unet.down_blocks.0.attentions.0.proj_in", "unet.class_embedding.linear_1"}),

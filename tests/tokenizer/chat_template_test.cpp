@@ -7,6 +7,7 @@
 #include "lora/base/file.h"
 #include "lora/base/text.h"
 #include "support/expect_error.h"
+#include "support/golden_time.h"
 #include "support/paths.h"
 #include "support/temporary_folder.h"
 
@@ -14,12 +15,10 @@ namespace lora::tokenizer {
 namespace {
 
 const fs::path kChatFolder = fs::path(lora::test::data_folder()) / "chat";
-const std::chrono::local_seconds kNow =
-    std::chrono::local_days(std::chrono::year(2025) / 3 / 9) + std::chrono::hours(4) + std::chrono::minutes(5) + std::chrono::seconds(6);
 
 ChatTemplate golden_template(const std::string& name, const Json& golden) {
   return {name, read_file(kChatFolder / "templates" / (name + ".jinja"), ErrorKind::kModel), golden["tokens"].get<ChatTemplate::Tokens>(),
-          "", kNow};
+          "", lora::test::kGoldenTime};
 }
 
 Conversation conversation_of(const Json& json) {
