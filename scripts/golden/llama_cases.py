@@ -205,6 +205,8 @@ CASES = {
     "miss": formula(58, "MISS", r=5),
     "miss_bat": formula(59, "MISS", r=4, init_weights="bat"),
     "randlora": formula(60, "RANDLORA", r=5, randlora_alpha=10),
+    "lora_fa": parts_case(seed=64, shape=small_shape(), adapter=lora(use_rslora=True, rank_pattern={"v_proj": 3}), optim="lora_fa",
+                          max_grad_norm=1.0),
     "ln_tuning": formula(61, "LN_TUNING", target_modules=None),
     "trained_tokens": parts_case(
         seed=62, shape=small_shape(tie_word_embeddings=True), adapter=dict(peft_type="TRAINABLE_TOKENS", token_indices=[9, 2, 33]),

@@ -213,7 +213,17 @@ std::vector<Choice> method_choices() {
       {"adapter.peft_type",
        [](const RunConfig& run) { return bool(run.adapter) && run.adapter.as<peft::LoraOptions>() == nullptr; },
        std::nullopt,
-       {{"training.loraplus_lr_ratio", only({nullptr}), "no such key", "LoRA+ has a learning rate for LoRA's B"}}},
+       {{"training.loraplus_lr_ratio", only({nullptr}), "no such key", "LoRA+ has a learning rate for LoRA's B"},
+        {"training.optim", all_but({"lora_fa"}), "another optimiser", "LoRA-FA trains LoRA's B"}}},
+      {"adapter",
+       [](const RunConfig& run) { return !run.adapter; },
+       "\"adapter\": null",
+       {{"training.optim", all_but({"lora_fa"}), "another optimiser", "LoRA-FA trains LoRA's B"}}},
+      {"training.optim",
+       [](const RunConfig& run) { return run.training.optimizer.kind == optim::OptimizerKind::kLoraFa; },
+       std::nullopt,
+       {{"adapter.use_dora", only({false}), "false", "LoRA-FA's gradient of B is not that of DoRA"},
+        {"training.loraplus_lr_ratio", only({nullptr}), "no such key", "LoRA-FA trains no A"}}},
       {"adapter.peft_type",
        [](const RunConfig& run) {
          return run.adapter.as<peft::PromptTuningOptions>() != nullptr || run.adapter.as<peft::PTuningOptions>() != nullptr;

@@ -14,7 +14,7 @@ using ::testing::HasSubstr;
 TEST(Optimizers, NamesOfTransformers) {
   const Sandbox sandbox;
   for (const char* name : {"adamw_torch", "adamw_torch_fused", "adafactor", "sgd", "adamw_bnb_8bit", "adamw_8bit", "lion_8bit",
-                           "lion_32bit", "paged_adamw_32bit", "paged_adamw_8bit", "paged_lion_32bit", "paged_lion_8bit"}) {
+                           "lion_32bit", "paged_adamw_32bit", "paged_adamw_8bit", "paged_lion_32bit", "paged_lion_8bit", "lora_fa"}) {
     EXPECT_THAT(sandbox.findings(smallest(), {std::string("training.optim=") + name}), ElementsAre()) << name;
   }
   for (const char* name : {"adamw_torch_xla",

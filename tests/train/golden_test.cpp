@@ -251,6 +251,16 @@ TEST(LlamaParts, AreAsManyAsPeftCounts) {
   }
 }
 
+TEST(LoraFa, EveryStepEqualsPefts) {
+  GoldenRun run("lora_fa");
+  expect_training(run);
+  const io::SafetensorsFile expected = run.golden.tensors();
+  for (const nn::Parameter& parameter : run.parameters()) {
+    expect_near(parameter.tensor, expected.tensor("trained." + run.key_of(parameter)), 1e-5, parameter.name);
+    EXPECT_EQ(parameter.tensor.requires_grad(), parameter.role == nn::ParameterRole::kLowRankB) << parameter.name;
+  }
+}
+
 TEST(QuantizedBases, LossesEqualBitsandbytesToAMillionth) {
   for (const std::string& name : test::kQuantizedCases) {
     GoldenRun run(name);
