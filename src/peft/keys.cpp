@@ -29,10 +29,10 @@ constexpr std::array<RolePart, 7> kParts{{{ParameterRole::kLowRankA, "lora_A", "
                                           {ParameterRole::kTokenRows, "token_adapter", "trainable_tokens_delta"}}};
 
 /// The tensors of formulas, after the module's name.
-constexpr std::array<std::string_view, 20> kFormulaParts{
+constexpr std::array<std::string_view, 23> kFormulaParts{
     "ia3_l",     "vera_lambda_b", "vera_lambda_d", "hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b",  "lokr_w1",         "lokr_w1_a",
     "lokr_w1_b", "lokr_w2",       "lokr_w2_a",     "lokr_w2_b", "boft_R",    "boft_s",    "miss_block", "randlora_lambda", "randlora_gamma",
-    "hra_u",     "oft_R.weight"};
+    "hra_u",     "oft_R.weight",  "lora_A",        "lora_B",    "lora_E"};
 /// Those that all modules share: after "base_model." alone. PEFT repeats RandLoRA's for each module.
 constexpr std::array<std::string_view, 4> kSharedParts{"vera_A", "vera_B", "randlora_A", "randlora_B"};
 constexpr std::string_view kSharedPrefix = "base_model";
@@ -203,11 +203,11 @@ std::string AdapterKeys::adapter_name(const std::string& key) {
 
 std::optional<AdapterKey> AdapterKeys::parse(const std::string& key) const {
   auto [path, has_prefix] = path_of(key);
-  if (const auto part = find_in(path); part != path.end()) {
-    return parse_pair(path, part);
-  }
   if (std::optional<AdapterKey> of_formula = parse_formula(path)) {
     return of_formula;
+  }
+  if (const auto part = find_in(path); part != path.end()) {
+    return parse_pair(path, part);
   }
   return has_prefix ? parse_whole(std::move(path)) : std::nullopt;
 }
