@@ -207,6 +207,7 @@ CASES = {
     "randlora": formula(60, "RANDLORA", r=5, randlora_alpha=10),
     "lora_fa": parts_case(seed=64, shape=small_shape(), adapter=lora(use_rslora=True, rank_pattern={"v_proj": 3}), optim="lora_fa",
                           max_grad_norm=1.0),
+    "adalora": formula(65, "ADALORA", max_grad_norm=1.0, init_r=5, target_r=2, lora_alpha=6, tinit=2, tfinal=4, deltaT=3, total_step=20),
     "ln_tuning": formula(61, "LN_TUNING", target_modules=None),
     "trained_tokens": parts_case(
         seed=62, shape=small_shape(tie_word_embeddings=True), adapter=dict(peft_type="TRAINABLE_TOKENS", token_indices=[9, 2, 33]),

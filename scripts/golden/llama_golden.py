@@ -17,6 +17,7 @@ import peft
 import safetensors
 import torch
 import transformers
+from adalora import is_adalora, rank_pattern
 from classification_cases import CLASSIFICATION_CASES, FULL_CLASSIFICATION_CASES
 from family_cases import FAMILY_CASES, FULL_FAMILY_CASES
 from llama_cases import CASES, Case, write_inputs, write_json
@@ -121,6 +122,8 @@ def reference_of(folder: Path, tests_model: bool = True) -> tuple[dict, dict[str
         "documents": documents,
         "start_documents": start_documents,
     } | ({"base_documents": base_documents} if base_documents else {})
+    if is_adalora(run):
+        expected["rank_pattern"] = rank_pattern(model)
     return expected, tensors
 
 

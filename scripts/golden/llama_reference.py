@@ -18,6 +18,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # every file is local: nothing may
 import torch
 import torch.nn.functional as F
 import transformers
+from adalora import is_adalora, orthogonality_loss
 from bitfit import is_bitfit, load_bitfit
 from label_metrics import class_metrics, value_metrics
 from lora_start import is_started, start_adapter
@@ -267,9 +268,15 @@ def train(model: torch.nn.Module, run: dict, documents: list[Document], held_out
         loss, count = accumulate(model, batch)
         if step == 1:
             result.first_gradients = gradients_of(model)
+        if is_adalora(run):
+            orthogonality = orthogonality_loss(model)
+            orthogonality.backward()
+            loss += orthogonality.item()
         norm = torch.nn.utils.clip_grad_norm_(parameters, training["max_grad_norm"])
         learning_rate = schedule.get_last_lr()[0]
         optimizer.step()
+        if is_adalora(run):
+            model.base_model.update_and_allocate(step)
         schedule.step()
         optimizer.zero_grad()
         result.steps.append({
