@@ -127,6 +127,17 @@ def reference_of(folder: Path, tests_model: bool = True) -> tuple[dict, dict[str
     return expected, tensors
 
 
+def lines_of(expected: dict) -> str:
+    """JSON with a line for each key and each step: half the size of an indented one."""
+    compact = dict(separators=(",", ":"))
+    values = []
+    for key, value in expected.items():
+        is_list = isinstance(value, list) and len(value) > 0
+        text = "[\n" + ",\n".join(json.dumps(entry, **compact) for entry in value) + "\n]" if is_list else json.dumps(value, **compact)
+        values.append(f'"{key}":{text}')
+    return "{\n" + ",\n".join(values) + "\n}\n"
+
+
 def write_case(name: str, case: Case) -> None:
     folder = folder_of(name)
     write_inputs(case, folder)
@@ -136,7 +147,7 @@ def write_case(name: str, case: Case) -> None:
     clipped = sum(step["grad_norm"] > case.training["max_grad_norm"] for step in expected["steps"])
     if not 0 < clipped:
         raise RuntimeError(f"{name}: no step is clipped; choose a smaller max_grad_norm")
-    (folder / "expected.json").write_text(json.dumps(expected, indent=1) + "\n", encoding="utf-8")
+    (folder / "expected.json").write_text(lines_of(expected), encoding="utf-8")
     save_file(tensors, folder / "expected.safetensors", metadata={"format": "pt"})
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     first, last = expected["steps"][0], expected["steps"][-1]

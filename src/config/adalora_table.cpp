@@ -71,29 +71,8 @@ void add_schedule(Table<AdaLoraOptions>& table) {
           "Weight of the loss's term that keeps the singular vectors orthogonal.");
 }
 
-}  // namespace
-
-void add_keys(Table<AdaLoraOptions>& table) {
-  table
-      .value(
-          "init_r", [](auto& o) -> auto& { return o.init_r; }, integer(1, kLargestFormulaRank), "Rank of each module at the start.")
-      .value(
-          "target_r", [](auto& o) -> auto& { return o.target_r; }, integer(1, kLargestFormulaRank), "Mean rank of the modules at the end.")
-      .value(
-          "lora_alpha", [](auto& o) -> auto& { return o.lora_alpha; }, number({.above = 0}),
-          "Strength of the adapter, scaled by lora_alpha / init_r.")
-      .value(
-          "lora_dropout", [](auto& o) -> auto& { return o.lora_dropout; }, number({.from = 0, .below = 1}),
-          "Dropout rate of the adapter's inputs in training.");
-  add_schedule(table);
-  table.custom(stored_ranks_field()).custom(ignored_rank_field());
-  table.value(
-      "init_lora_weights", [](auto& o) -> auto& { return o.init_lora_weights; }, boolean(),
-      "Start as the unchanged model; false: random values, for tests.");
-  add_exclusion(table);
-  add_bias(table, "lora_only");
-  add_fan_in_fan_out(table);
-  // PEFT's config inherits the keys of LoRA's, which AdaLoRA refuses or does not read.
+/// PEFT's config inherits the keys of LoRA's, which AdaLoRA refuses or does not read.
+void add_keys_of_lora(Table<AdaLoraOptions>& table) {
   const std::vector<std::pair<std::string, Json>> of_lora{{"use_rslora", false},
                                                           {"use_dora", false},
                                                           {"lora_bias", false},
@@ -120,6 +99,31 @@ void add_keys(Table<AdaLoraOptions>& table) {
   table.custom(reserved_field<AdaLoraOptions>("alpha_pattern", Json::object()))
       .custom(reserved_field<AdaLoraOptions>("loftq_config", nullptr, {Json::object()}))
       .custom(reserved_field<AdaLoraOptions>("target_parameters", nullptr, {Json::array()}));
+}
+
+}  // namespace
+
+void add_keys(Table<AdaLoraOptions>& table) {
+  table
+      .value(
+          "init_r", [](auto& o) -> auto& { return o.init_r; }, integer(1, kLargestFormulaRank), "Rank of each module at the start.")
+      .value(
+          "target_r", [](auto& o) -> auto& { return o.target_r; }, integer(1, kLargestFormulaRank), "Mean rank of the modules at the end.")
+      .value(
+          "lora_alpha", [](auto& o) -> auto& { return o.lora_alpha; }, number({.above = 0}),
+          "Strength of the adapter, scaled by lora_alpha / init_r.")
+      .value(
+          "lora_dropout", [](auto& o) -> auto& { return o.lora_dropout; }, number({.from = 0, .below = 1}),
+          "Dropout rate of the adapter's inputs in training.");
+  add_schedule(table);
+  table.custom(stored_ranks_field()).custom(ignored_rank_field());
+  table.value(
+      "init_lora_weights", [](auto& o) -> auto& { return o.init_lora_weights; }, boolean(),
+      "Start as the unchanged model; false: random values, for tests.");
+  add_exclusion(table);
+  add_bias(table, "lora_only");
+  add_fan_in_fan_out(table);
+  add_keys_of_lora(table);
 }
 
 void check_keys(const AdaLoraOptions& options, const ConfigPlace& at) {

@@ -213,17 +213,7 @@ std::vector<Choice> method_choices() {
       {"adapter.peft_type",
        [](const RunConfig& run) { return bool(run.adapter) && run.adapter.as<peft::LoraOptions>() == nullptr; },
        std::nullopt,
-       {{"training.loraplus_lr_ratio", only({nullptr}), "no such key", "LoRA+ has a learning rate for LoRA's B"},
-        {"training.optim", all_but({"lora_fa"}), "another optimiser", "LoRA-FA trains LoRA's B"}}},
-      {"adapter",
-       [](const RunConfig& run) { return !run.adapter; },
-       "\"adapter\": null",
-       {{"training.optim", all_but({"lora_fa"}), "another optimiser", "LoRA-FA trains LoRA's B"}}},
-      {"training.optim",
-       [](const RunConfig& run) { return run.training.optimizer.kind == optim::OptimizerKind::kLoraFa; },
-       std::nullopt,
-       {{"adapter.use_dora", only({false}), "false", "LoRA-FA's gradient of B is not that of DoRA"},
-        {"training.loraplus_lr_ratio", only({nullptr}), "no such key", "LoRA-FA trains no A"}}},
+       {{"training.loraplus_lr_ratio", only({nullptr}), "no such key", "LoRA+ has a learning rate for LoRA's B"}}},
       {"adapter.peft_type",
        [](const RunConfig& run) {
          return run.adapter.as<peft::PromptTuningOptions>() != nullptr || run.adapter.as<peft::PTuningOptions>() != nullptr;
@@ -237,6 +227,25 @@ std::vector<Choice> method_choices() {
        },
        "adapter.use_dora",
        {{"training.cuda_graphs", only({false}), "false", "DoRA branches on values, which a recorded pass cannot do"}}},
+  };
+}
+
+/// Choices of an optimiser that is made for one method.
+std::vector<Choice> optimizer_choices() {
+  return {
+      {"adapter",
+       [](const RunConfig& run) { return !run.adapter; },
+       "\"adapter\": null",
+       {{"training.optim", all_but({"lora_fa"}), "another optimiser", "LoRA-FA trains LoRA's B"}}},
+      {"adapter.peft_type",
+       [](const RunConfig& run) { return bool(run.adapter) && run.adapter.as<peft::LoraOptions>() == nullptr; },
+       std::nullopt,
+       {{"training.optim", all_but({"lora_fa"}), "another optimiser", "LoRA-FA trains LoRA's B"}}},
+      {"training.optim",
+       [](const RunConfig& run) { return run.training.optimizer.kind == optim::OptimizerKind::kLoraFa; },
+       std::nullopt,
+       {{"adapter.use_dora", only({false}), "false", "LoRA-FA's gradient of B is not that of DoRA"},
+        {"training.loraplus_lr_ratio", only({nullptr}), "no such key", "LoRA-FA trains no A"}}},
   };
 }
 
@@ -275,7 +284,8 @@ const std::vector<Choice>& choices() {
   static const std::vector<Choice> kChoices = [] {
     std::vector<Choice> all;
     for (const std::vector<Choice>& some :
-         {objective_choices(), image_choices(), other_choices(), quantization_choices(), method_choices(), backend_choices()}) {
+         {objective_choices(), image_choices(), other_choices(), quantization_choices(), method_choices(), optimizer_choices(),
+          backend_choices()}) {
       all.insert(all.end(), some.begin(), some.end());
     }
     return all;

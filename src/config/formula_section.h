@@ -66,7 +66,8 @@ const Table<Options>& formula_table(const char* peft_type) {
 inline void check_formula_start(const Json& start, const Json& section, const ConfigPlace& at) {
   for (const char* key :
        {"r", "rank_pattern", "decompose_both", "decompose_factor", "oft_block_size", "block_share", "use_cayley_neumann",
-        "num_cayley_neumann_terms", "boft_block_size", "boft_block_num", "apply_GS", "mini_r", "projection_prng_key", "token_indices", "init_r"}) {
+        "num_cayley_neumann_terms", "boft_block_size", "boft_block_num", "apply_GS", "mini_r", "projection_prng_key", "token_indices",
+        "init_r"}) {
     if (section.contains(key) && start.contains(key) && section[key] != start[key]) {
       at.key(key).add("found " + shown(section[key]) + ", but the adapter of init_from has " + shown(start[key]) +
                       ": remove this key to continue from that adapter");

@@ -86,7 +86,8 @@ class LoraFa : public GroupedOptimizer {
       return {};
     }
     const at::ScalarType type = parameter.tensor.scalar_type();
-    LoraFaSlot slot{memory_->zeros_like(parameter.tensor, type), memory_->zeros_like(parameter.tensor, type), at::zeros({}, at::kFloat), {}};
+    LoraFaSlot slot{memory_->zeros_like(parameter.tensor, type), memory_->zeros_like(parameter.tensor, type),
+                    at::zeros({}, at::kFloat), {}};
     if (parameter.role == ParameterRole::kLowRankB || parameter.role == ParameterRole::kEmbeddingB) {
       slot.A = frozen.at(module_name(parameter.name, parameter.role == ParameterRole::kLowRankB ? ".lora_B" : ".lora_embedding_B"));
     }

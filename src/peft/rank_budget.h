@@ -9,9 +9,9 @@
 
 namespace lora::peft {
 
-/// AdaLoRA's choice of ranks (Zhang et al. 2023, sections 3.2 and 3.3), as PEFT computes it: each step measures how much the loss depends on
-/// each number of a pair; at some steps the ranks that matter least are removed, in all modules together, by setting their singular value
-/// to 0. Gradients may revive them until the next removal; after the last one they stay removed.
+/// AdaLoRA's choice of ranks (Zhang et al. 2023, sections 3.2 and 3.3), as PEFT computes it: each step measures how much the loss depends
+/// on each number of a pair; at some steps the ranks that matter least are removed, in all modules together, by setting their singular
+/// value to 0. Gradients may revive them until the next removal; after the last one they stay removed.
 class RankBudget : public FormulaTraining {
  public:
   explicit RankBudget(AdaLoraOptions options) : options_(std::move(options)) {}

@@ -1,4 +1,5 @@
-// The formulas of IA3, VeRA, AdaLoRA, LoHa, LoKr, OFT, BOFT, HRA, MiSS and RandLoRA against PEFT's layers (scripts/golden/peft_formulas.py).
+// The formulas of IA3, VeRA, AdaLoRA, LoHa, LoKr, OFT, BOFT, HRA, MiSS and RandLoRA against PEFT's layers
+// (scripts/golden/peft_formulas.py).
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 #include <gtest/gtest.h>
