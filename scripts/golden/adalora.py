@@ -3,11 +3,15 @@
 from types import SimpleNamespace
 
 import torch
-from peft import PeftModel
+from peft import AdaLoraModel, PeftModel
 
 
 def is_adalora(run: dict) -> bool:
     return (run["adapter"] or {}).get("peft_type") == "ADALORA"
+
+
+def is_adalora_model(model: torch.nn.Module) -> bool:
+    return isinstance(model, PeftModel) and isinstance(model.base_model, AdaLoraModel)
 
 
 def orthogonality_loss(model: PeftModel) -> torch.Tensor:

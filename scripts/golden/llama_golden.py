@@ -17,7 +17,7 @@ import peft
 import safetensors
 import torch
 import transformers
-from adalora import is_adalora, rank_pattern
+from adalora import is_adalora, is_adalora_model, orthogonality_loss, rank_pattern
 from classification_cases import CLASSIFICATION_CASES, FULL_CLASSIFICATION_CASES
 from family_cases import FAMILY_CASES, FULL_FAMILY_CASES
 from llama_cases import CASES, Case, write_inputs, write_json
@@ -50,6 +50,7 @@ def check_against_own_loss(model, document) -> None:
     with torch.no_grad():
         theirs = logits_of(model, document, labels=torch.tensor([document.labels])).loss.item()
         ours = document.loss(model).item() / document.num_supervised()
+        ours += orthogonality_loss(model).item() if is_adalora_model(model) else 0
     if abs(theirs - ours) > 1e-6 * abs(theirs):
         raise RuntimeError(f"the reference's loss is {ours}, transformers' own is {theirs}")
 

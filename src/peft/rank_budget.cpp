@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "lora/base/error.h"
 #include "lora/base/log.h"
@@ -115,7 +116,7 @@ int64_t RankBudget::budget(int64_t step) const {
   const int64_t target = options_.target_r * static_cast<int64_t>(modules_.size());
   const double rest =
       1 - static_cast<double>(step - options_.tinit) / static_cast<double>(total_step() - options_.tfinal - options_.tinit);
-  return static_cast<int64_t>(static_cast<double>(initial - target) * (rest * rest * rest) + static_cast<double>(target));
+  return static_cast<int64_t>(static_cast<double>(initial - target) * std::pow(rest, 3) + static_cast<double>(target));
 }
 
 void RankBudget::remove_down_to(int64_t budget) {
