@@ -74,7 +74,9 @@ def main() -> int:
         model = large_model(bench, options.model)
         write_rows(rows, SHAPES[options.model].vocabulary, options.steps, options.length)
         config_file.write_text(json.dumps(config(options, model, rows, output), indent=2), encoding="utf-8")
-        done = run_training([str(bench.lora_train), "--config", str(config_file)], output, bench.environment(), bench.memory_limit)
+        mapped = sum(file.stat().st_size for file in model.iterdir())  # counts as the process's own memory, but is only read
+        limit = bench.memory_limit + mapped
+        done = run_training([str(bench.lora_train), "--config", str(config_file)], output, bench.environment(), limit)
     except RunFailed as failure:
         say(f"error: {failure}")
         return 1

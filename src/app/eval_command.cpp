@@ -27,6 +27,9 @@ data::DataOptions data_options(const EvalRequest& request) {
   options.max_length = std::numeric_limits<int64_t>::max();
   options.train_on = flag_value(data::kTrainOn, request.train_on, "--train-on");
   options.parse_special_tokens = request.parse_special_tokens;
+  if (request.resolution > 0) {
+    options.images.resolution = image::Size{request.resolution, request.resolution};
+  }
   return options;
 }
 
@@ -83,8 +86,9 @@ void require_flags_with_effect(const EvalRequest& request, data::RowFormat forma
     config_error("--train-on", "has no effect on rows in the format " + request.format +
                                    ": expected prompt_completion, instruction or messages. Leave it out.");
   }
-  if (format == data::RowFormat::kImages) {
-    config_error("--format", "found images, expected diffusion_tensors. A run evaluates images by data.eval or data.eval_fraction.");
+  if (format != data::RowFormat::kImages && (request.resolution > 0 || !request.cache_dir.empty())) {
+    config_error(request.resolution > 0 ? "--resolution" : "--cache-dir", "has no effect on rows in the format " + request.format +
+                                                                               ": expected images. Leave it out.");
   }
   if (is_module && are_images(format)) {
     config_error("--format", "found " + request.format + " for a TorchScript model, expected a text-to-image pipeline for such rows");

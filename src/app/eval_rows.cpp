@@ -1,5 +1,6 @@
 #include "app/eval_rows.h"
 
+#include "app/pipeline_encoders.h"
 #include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/log.h"
@@ -9,8 +10,11 @@ namespace lora::app {
 namespace {
 
 data::Dataset load_eval_rows(const EvalSource& from, const tokenizer::Tokenizer* tokenizer, std::optional<int64_t> vocab_size,
-                             bool keep_unsupervised, const tokenizer::ChatTemplate* chat_template = nullptr) {
+                             bool keep_unsupervised, const tokenizer::ChatTemplate* chat_template = nullptr,
+                             const data::ImageEncoders* images = nullptr) {
   data::LoadContext context{tokenizer, vocab_size, keep_unsupervised};
+  context.images = images;
+  context.one_form = true;
   context.chat_template = chat_template;
   context.instruction_template = chat_template;
   return data::load_dataset("--data", {from.source}, from.options, context);
@@ -56,7 +60,13 @@ void EvalDocuments::load(const tokenizer::ChatTemplate* chat_template) {
   if (from_.source.format == data::RowFormat::kInstruction) {
     log::info("Instruction rows use " + (chat_template == nullptr ? "the Alpaca prompt" : "the chat template " + chat_template->name()));
   }
-  dataset_ = load_eval_rows(from_, tokenizer_.get(), parts_.base.model->vocab_size(), !from_.request.token_logprobs.empty(), chat_template);
+  std::optional<PipelineEncoders> encoders;
+  if (from_.source.format == data::RowFormat::kImages) {
+    const std::filesystem::path& cache = from_.request.cache_dir;
+    encoders.emplace(parts_.options, cache.empty() ? encoded_.emplace().path() : cache);
+  }
+  dataset_ = load_eval_rows(from_, tokenizer_.get(), parts_.base.model->vocab_size(), !from_.request.token_logprobs.empty(), chat_template,
+                            encoders ? &encoders->functions() : nullptr);
   if (dataset_->num_supervised() == 0) {
     data_error("--data", "no document has a supervised token: found " +
                              counted(static_cast<int64_t>(dataset_->examples.size()), "document") + ". Check the labels or completions.");

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "app/inference.h"
+#include "app/temporary_folder.h"
 #include "lora/app/eval_command.h"
 #include "lora/data/dataset.h"
 
@@ -22,7 +23,7 @@ data::Dataset load_module_rows(const EvalSource& from, const models::ModelOption
 /// Reads rows of the classification format, with labels as the model numbers them.
 data::Dataset load_labelled_rows(const EvalSource& from, const InferenceParts& parts);
 
-/// Documents whose tokens are predicted, for each adapter: adapters with different chat templates need different token ids.
+/// Documents whose tokens are predicted, or images, for each adapter: adapters with different chat templates need different token ids.
 class EvalDocuments {
  public:
   /// The references must outlive the object.
@@ -39,6 +40,7 @@ class EvalDocuments {
   const InferenceParts& parts_;
   std::unique_ptr<tokenizer::Tokenizer> tokenizer_;
   std::string identity_;
+  std::optional<TemporaryFolder> encoded_;  ///< what the rows are encoded to, if the request has no place for it
   std::optional<data::Dataset> dataset_;
 };
 

@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "app/adapter_folders.h"
 #include "app/image_pipeline.h"
 #include "app/inference.h"
+#include "app/open_adapter.h"
 #include "app/pipeline_base.h"
 #include "app/result_inputs.h"
 #include "lora/base/error.h"
@@ -18,6 +20,7 @@
 #include "lora/nn/adapters.h"
 #include "lora/nn/device.h"
 #include "lora/nn/low_rank.h"
+#include "lora/peft/file_names.h"
 
 namespace lora::app {
 
@@ -112,8 +115,9 @@ void warn_of_cut(const char* flag, int64_t count) {
 }
 
 /// The prompts' states, with those adapters of the text encoders that lie in the adapters' folders. The encoders are then freed.
-diffusion::EncodedPrompt encode_with_adapters(const GenerateImageRequest& request, const diffusion::Pipeline& pipeline,
-                                              const ImageOptions& options, const at::Device& device) {
+diffusion::EncodedPrompt encode_with_adapters(const GenerateImageRequest& request, const std::vector<fs::path>& folders,
+                                              const diffusion::Pipeline& pipeline, const ImageOptions& options,
+                                              const at::Device& device) {
   diffusion::TextEncoders encoders(pipeline, at::TensorOptions(at::kFloat).device(device));
   const std::vector<std::string> components = pipeline.text_encoders(), names = adapter_names(request);
   std::vector<std::unique_ptr<peft::Method>> attached;
@@ -121,7 +125,7 @@ diffusion::EncodedPrompt encode_with_adapters(const GenerateImageRequest& reques
     std::vector<std::string> used;
     nn::Model& model = encoders.models()[i];
     for (size_t a = 0; a < names.size(); ++a) {
-      const fs::path folder = fs::path(request.inference.adapters[a]) / components[i];
+      const fs::path folder = folders[a] / components[i];
       if (!fs::exists(folder)) {
         continue;
       }
@@ -129,7 +133,7 @@ diffusion::EncodedPrompt encode_with_adapters(const GenerateImageRequest& reques
       own->keeps_base = true;
       const peft::BaseReference base(components[i], pipeline.weights(components[i])->fingerprint(), request.inference.allow_other_base);
       attached.push_back(peft::attach_adapter(own, model, base, /*seed=*/0, names[a]));
-      weigh_adapter(model, names[a], weight_of(request, a), folder.string());
+      weigh_adapter(model, names[a], weight_of(request, a), request.inference.adapters[a]);
       used.push_back(names[a]);
     }
     nn::use_adapters(model, used);
@@ -141,19 +145,24 @@ diffusion::EncodedPrompt encode_with_adapters(const GenerateImageRequest& reques
   return encoded;
 }
 
-at::Tensor sample_with_adapters(const GenerateImageRequest& request, const diffusion::Pipeline& pipeline,
-                                const diffusion::EncodedPrompt& prompt, const ImageOptions& options, int64_t downscale,
-                                const at::Device& device) {
+at::Tensor sample_with_adapters(const GenerateImageRequest& request, const std::vector<fs::path>& folders,
+                                const diffusion::Pipeline& pipeline, const diffusion::EncodedPrompt& prompt, const ImageOptions& options,
+                                int64_t downscale, const at::Device& device) {
   InferenceRequest named = request.inference;
+  named.adapters.clear();
   const std::vector<std::string> names = adapter_names(request);
+  std::vector<std::string> used;
   for (size_t a = 0; a < names.size(); ++a) {
-    named.adapters[a] = names[a] + "=" + named.adapters[a];
+    if (fs::exists(folders[a] / peft::kAdapterConfigFile) || !is_adapter_of_text_encoders(folders[a])) {
+      named.adapters.push_back(names[a] + "=" + folders[a].string());
+      used.push_back(names[a]);
+    }
   }
   const InferenceParts parts = open_inference(named, train::ObjectiveKind::kDenoising);
   for (size_t a = 0; a < names.size(); ++a) {
     weigh_adapter(*parts.base.model, names[a], weight_of(request, a), request.inference.adapters[a]);
   }
-  nn::use_adapters(*parts.base.model, names);
+  nn::use_adapters(*parts.base.model, used);
   return sample_image(dynamic_cast<const nn::Denoiser&>(*parts.base.model->body), pipeline, prompt, options, downscale, device);
 }
 
@@ -166,12 +175,13 @@ int generate_image_command(const GenerateImageRequest& given) {
   std::vector<fs::path> inputs{model.path};
   inputs.insert(inputs.end(), request.inference.adapters.begin(), request.inference.adapters.end());
   const ResultFile output(request.output, inputs);
+  const AdapterFolders adapters(request.inference.adapters);
   const at::Device device = nn::open_device(model.device);
   const diffusion::Pipeline pipeline(pipeline_options(model));
   const diffusion::Vae vae = open_decoder(pipeline, device);
   const ImageOptions options = image_options(request, pipeline, vae.downscale());
-  const diffusion::EncodedPrompt prompt = encode_with_adapters(request, pipeline, options, device);
-  const at::Tensor latents = sample_with_adapters(request, pipeline, prompt, options, vae.downscale(), device);
+  const diffusion::EncodedPrompt prompt = encode_with_adapters(request, adapters.folders(), pipeline, options, device);
+  const at::Tensor latents = sample_with_adapters(request, adapters.folders(), pipeline, prompt, options, vae.downscale(), device);
   const at::Tensor decoded_3HW = vae.decode(latents)[0];
   if (!at::isfinite(decoded_3HW).all().item<bool>()) {
     model_error(model.path.string(), "gives an image with values that are not finite. Likely cause: --dtype float16, or an adapter that is "

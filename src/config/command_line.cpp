@@ -39,22 +39,24 @@ Json quantization_of(const std::string& word) {
 models::ModelOptions read_model_flags(const ModelFlags& flags, const Surroundings& surroundings) {
   Findings findings;
   Json section{{"path", flags.model}, {"dtype", flags.dtype}, {"device", flags.device}, {"trust_torchscript", flags.trust_torchscript}};
-  if (!flags.tokenizer.empty()) {
-    section["tokenizer"] = flags.tokenizer;
-  }
   if (!flags.quantize.empty()) {
     section["quantization"] = quantization_of(flags.quantize);
   }
   if (!flags.inputs.empty()) {
     section["inputs"] = flags.inputs;
   }
-  if (!flags.output.empty()) {
-    section["output"] = flags.output;
+  for (const auto& [key, value] : {std::pair("tokenizer", &flags.tokenizer), std::pair("output", &flags.output),
+                                   std::pair("variant", &flags.variant), std::pair("vae", &flags.vae),
+                                   std::pair("prediction_type", &flags.prediction_type)}) {
+    if (!value->empty()) {
+      section[key] = *value;
+    }
   }
   models::ModelOptions options = read_model(section, ConfigPlace{"model", findings}, working_folder(surroundings)).options;
   for (const auto& [key, flag] :
        {std::pair("path", flags.flag), std::pair("tokenizer", "--tokenizer"), std::pair("dtype", "--dtype"),
-        std::pair("device", "--device"), std::pair("inputs", "--inputs"), std::pair("output", "--output-field")}) {
+        std::pair("device", "--device"), std::pair("inputs", "--inputs"), std::pair("output", "--output-field"),
+        std::pair("variant", "--variant"), std::pair("vae", "--vae"), std::pair("prediction_type", "--prediction-type")}) {
     findings.rename(std::string("model.") + key, flag);
   }
   findings.throw_if_any();

@@ -51,7 +51,10 @@ const Tensor& BaseWeight::in_use() const {
 
 Tensor BaseWeight::current() const {
   const StandIn* const found = stand_in();
-  return found == nullptr ? base() : found->tensor.to(dtype());
+  if (found == nullptr) {
+    return base();
+  }
+  return found->tensor.defined() ? found->tensor.to(dtype()) : found->matrix->dequantised();
 }
 
 std::shared_ptr<const ops::LinearWeight> BaseWeight::matrix_in_use() const {
@@ -65,6 +68,11 @@ std::shared_ptr<const ops::LinearWeight> BaseWeight::matrix_in_use() const {
 void BaseWeight::replace(const std::string& adapter, Tensor tensor) {
   const bool is_matrix = matrix_ != nullptr && tensor.scalar_type() == dtype();
   auto matrix = is_matrix ? std::make_shared<const ops::DenseWeight>(tensor, matrix_->layout()) : nullptr;
+  stand_ins_.push_back({adapter, std::move(tensor), std::move(matrix), true});
+}
+
+void BaseWeight::replace(const std::string& adapter, std::shared_ptr<const ops::LinearWeight> matrix) {
+  Tensor tensor = matrix->tensor();
   stand_ins_.push_back({adapter, std::move(tensor), std::move(matrix), true});
 }
 

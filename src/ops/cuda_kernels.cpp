@@ -245,6 +245,48 @@ Tensor decode_cuda(const CudaKernels& kernels, const io::BlockCodes& codes, int6
   return values;
 }
 
+Tensor decode_cuda(const CudaKernels& kernels, const GridCodes& codes, const io::Tile& tile, at::ScalarType dtype) {
+  Tensor values = at::empty({tile.rows(), tile.columns()}, codes.codes.options().dtype(dtype));
+  const CudaDecodeGrid arguments{.dtype = cuda_dtype(dtype),
+                                 .value_dtype = dtype_of(codes.scales),
+                                 .row_bytes = codes.codes.size(1),
+                                 .bits = codes.bits,
+                                 .is_signed = codes.is_signed,
+                                 .block_rows = codes.block_rows,
+                                 .block_columns = codes.block_columns,
+                                 .scale_columns = codes.scales.size(1),
+                                 .codes = codes.codes.const_data_ptr(),
+                                 .table = floats_or_null(codes.table),
+                                 .scales = codes.scales.const_data_ptr(),
+                                 .zeros = codes.zeros.defined() ? codes.zeros.const_data_ptr() : nullptr,
+                                 .one_zero = codes.zeros.defined() && codes.zeros.numel() == 1,
+                                 .groups = codes.groups.defined() ? codes.groups.const_data_ptr<int32_t>() : nullptr,
+                                 .row_begin = tile.row_begin,
+                                 .rows = tile.rows(),
+                                 .column_begin = tile.column_begin,
+                                 .columns = tile.columns(),
+                                 .out = values.mutable_data_ptr()};
+  const CudaPlace place = place_of(kernels, values);
+  require_launched(kernels, kernels.decode_grid(&place, &arguments), "decode_grid");
+  return values;
+}
+
+Tensor decode_cuda(const CudaKernels& kernels, const GgufCodes& codes, const io::Tile& tile, at::ScalarType dtype) {
+  Tensor values = at::empty({tile.rows(), tile.columns()}, codes.blocks.options().dtype(dtype));
+  const CudaDecodeGguf arguments{.dtype = cuda_dtype(dtype),
+                                 .format = codes.format,
+                                 .matrix_columns = codes.columns,
+                                 .blocks = codes.blocks.const_data_ptr(),
+                                 .row_begin = tile.row_begin,
+                                 .rows = tile.rows(),
+                                 .column_begin = tile.column_begin,
+                                 .columns = tile.columns(),
+                                 .out = values.mutable_data_ptr()};
+  const CudaPlace place = place_of(kernels, values);
+  require_launched(kernels, kernels.decode_gguf(&place, &arguments), "decode_gguf");
+  return values;
+}
+
 Tensor multiply_codes_cuda(const CudaKernels& kernels, const io::BlockCodes& codes, int64_t outputs, const Tensor& x_TI) {
   TORCH_CHECK(x_TI.dim() == 2 && x_TI.size(0) <= kMostCodedTokens, "CUDA kernels: x has sizes ", x_TI.sizes(), ", expected up to ",
               kMostCodedTokens, " rows");

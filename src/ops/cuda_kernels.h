@@ -2,6 +2,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "lora/io/packed_matrix.h"
+#include "lora/ops/decode_on_device.h"
 #include "lora/ops/dropout.h"
 #include "lora/ops/rms_norm.h"
 #include "ops/cuda_module.h"
@@ -58,6 +59,10 @@ Tensor cross_entropy_cuda_(const CudaKernels& kernels, const Tensor& logits_CV, 
 /// @param columns of the matrix.
 Tensor decode_cuda(const CudaKernels& kernels, const io::BlockCodes& codes, int64_t columns, const io::Tile& tile,
                    at::ScalarType value_dtype, at::ScalarType dtype);
+
+/// The same for matrices in other formats.
+Tensor decode_cuda(const CudaKernels& kernels, const GridCodes& codes, const io::Tile& tile, at::ScalarType dtype);
+Tensor decode_cuda(const CudaKernels& kernels, const GgufCodes& codes, const io::Tile& tile, at::ScalarType dtype);
 
 /// x_TI Wᵀ from the codes of W [outputs, I], for at most kMostCodedTokens tokens: [T, outputs].
 Tensor multiply_codes_cuda(const CudaKernels& kernels, const io::BlockCodes& codes, int64_t outputs, const Tensor& x_TI);

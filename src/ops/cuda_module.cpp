@@ -83,6 +83,8 @@ CudaModule load_cuda_module(const std::string& file) {
   symbols.find("lora_cuda_cross_entropy", kernels.cross_entropy);
   symbols.find("lora_cuda_dropout", kernels.dropout);
   symbols.find("lora_cuda_decode", kernels.decode);
+  symbols.find("lora_cuda_decode_grid", kernels.decode_grid);
+  symbols.find("lora_cuda_decode_gguf", kernels.decode_gguf);
   symbols.find("lora_cuda_multiply_codes", kernels.multiply_codes);
   if (!symbols.missing().empty()) {
     module.failure = "it has no " + symbols.missing();
@@ -90,13 +92,14 @@ CudaModule load_cuda_module(const std::string& file) {
   return module;
 }
 
+const CudaKernels* cuda_kernels(at::Device device) {
+  return device.is_cuda() && opened_module().failure.empty() ? &opened_module().kernels : nullptr;
+}
+
 const CudaKernels* cuda_kernels(const at::Tensor& tensor) {
-  if (!tensor.is_cuda()) {
-    return nullptr;
-  }
   const at::ScalarType type = tensor.scalar_type();
   const bool has_type = type == at::kFloat || type == at::kBFloat16 || type == at::kHalf;
-  return has_type && opened_module().failure.empty() ? &opened_module().kernels : nullptr;
+  return has_type ? cuda_kernels(tensor.device()) : nullptr;
 }
 
 bool open_cuda_kernels() {

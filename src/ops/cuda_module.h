@@ -22,6 +22,8 @@ struct CudaKernels {
   decltype(&lora_cuda_cross_entropy) cross_entropy = nullptr;
   decltype(&lora_cuda_dropout) dropout = nullptr;
   decltype(&lora_cuda_decode) decode = nullptr;
+  decltype(&lora_cuda_decode_grid) decode_grid = nullptr;
+  decltype(&lora_cuda_decode_gguf) decode_gguf = nullptr;
   decltype(&lora_cuda_multiply_codes) multiply_codes = nullptr;
 };
 
@@ -37,5 +39,7 @@ CudaModule load_cuda_module(const std::string& file);
 /// The kernels for a tensor: null unless it is in float32, bfloat16 or float16 on a CUDA device that they support. If null, callers
 /// use their fallback.
 const CudaKernels* cuda_kernels(const at::Tensor& tensor);
+/// The kernels for tensors on a device, whatever their dtype.
+const CudaKernels* cuda_kernels(at::Device device);
 
 }  // namespace lora::ops

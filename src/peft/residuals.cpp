@@ -7,6 +7,7 @@
 
 #include "lora/base/log.h"
 #include "lora/nn/weight_changes.h"
+#include "lora/ops/residual_weight.h"
 
 namespace lora::peft {
 
@@ -31,8 +32,9 @@ bool same_bits(const LowRankStart& one, const LowRankStart& other) {
 void Residuals::take_out(nn::Linear& host, const LowRankStart& start, double scale, const std::string& adapter) {
   const at::NoGradGuard no_grad;
   Start own{host.name(), {}, {start.A_RI.detach().clone(), start.B_OR.detach().clone()}, scale};
-  if (host.weights().front().is_quantised()) {
-    host.attach(nn::LowRank(adapter, own.start.A_RI, own.start.B_OR, -scale));
+  nn::BaseWeight& weight = host.weights().front();
+  if (weight.is_quantised()) {
+    weight.replace(adapter, std::make_shared<const ops::ResidualWeight>(weight.matrix(), own.start.A_RI, own.start.B_OR, scale));
   } else {
     own.weight_OI = host.weight();
     own.weight_OI.copy_(own.weight_OI.to(at::kFloat) - product(start, scale));

@@ -15,7 +15,7 @@ namespace lora::peft {
 class Residuals {
  public:
   /// Subtracts the initialization from its host's weight, computed in float32 and rounded once to the weight's dtype (as in PEFT). A
-  /// packed weight cannot change: a pair that is not trained is attached, which subtracts it from the result.
+  /// packed weight cannot change: it is replaced by a ResidualWeight while the adapter is in use.
   void take_out(nn::Linear& host, const LowRankStart& start, double scale, const std::string& adapter);
 
   /// The updates for the file, from the trained ones: [A; A0] and [B, -B0] for each pair, others unchanged.
@@ -34,7 +34,7 @@ class Residuals {
   struct Start {
     std::string module;
     Tensor weight_OI;    ///< the host's weight; undefined if it is packed
-    LowRankStart start;  ///< shared with the pair that subtracts it from a packed weight
+    LowRankStart start;  ///< shared with the ResidualWeight that subtracts it from a packed weight
     double scale;
   };
   /// The start of an update; null if nothing was subtracted for it.

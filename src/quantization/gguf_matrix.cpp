@@ -13,6 +13,7 @@
 #include "lora/base/error.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
+#include "lora/ops/decode_on_device.h"
 #include "lora/ops/parallel.h"
 #include "quantization/cpu/gguf_blocks.h"
 #include "quantization/elements.h"
@@ -43,7 +44,7 @@ constexpr int64_t kPieceElements = 1024;
 /// A thread checks the scales of at least this many elements.
 constexpr int64_t kCheckedPerThread = int64_t{1} << 20;
 
-/// A matrix on a GPU, where its blocks are not decoded tile by tile.
+/// A matrix on a device without kernels that decode its blocks.
 class PlainOnDevice : public io::PackedMatrix {
  public:
   PlainOnDevice(Tensor W_OI, std::string format) : W_OI_(std::move(W_OI)), format_(std::move(format)) {}
@@ -77,7 +78,7 @@ class GgufMatrix : public io::PackedMatrix {
   int64_t out_features() const override { return outputs_; }
   int64_t in_features() const override { return inputs_; }
   std::string format() const override { return type_.name; }
-  at::Device device() const override { return at::kCPU; }
+  at::Device device() const override { return blocks_.device(); }
   at::ScalarType value_dtype() const override { return at::kFloat; }
   int64_t column_step() const override { return type_.elements; }
 
@@ -104,12 +105,19 @@ class GgufMatrix : public io::PackedMatrix {
     }
   }
 
+  Tensor decoded(const io::Tile& tile, at::ScalarType dtype) const override {
+    const std::optional<Tensor> values = ops::decoded_on_device(ops::GgufCodes{block_, blocks_, inputs_}, tile, dtype);
+    return values ? *values : PackedMatrix::decoded(tile, dtype);
+  }
+
   std::shared_ptr<const io::PackedMatrix> to(at::Device device) const override {
-    if (device.is_cpu()) {
-      return std::make_shared<const GgufMatrix>(*this);
+    if (device.is_cpu() || ops::decodes_on(device)) {
+      return std::make_shared<const GgufMatrix>(blocks_.to(device), outputs_, inputs_, type_, block_);
     }
     static const bool is_said = [] {
-      log::info("GGUF blocks are decoded when they are moved to a GPU: the base takes the memory of bfloat16 there");
+      log::info(
+          "GGUF blocks are decoded when they are moved to this GPU, which has no kernels for them: the base takes the memory of bfloat16 "
+          "there");
       return true;
     }();
     (void)is_said;
@@ -118,6 +126,9 @@ class GgufMatrix : public io::PackedMatrix {
 
   std::map<std::string, Tensor> tensors() const override { return {{"blocks", blocks_}}; }
   bool is_finite() const override {
+    if (!blocks_.is_cpu()) {
+      return to(at::kCPU)->is_finite();
+    }
     std::atomic<bool> all = true;
     ops::parallel_for(0, outputs_, std::max<int64_t>(1, kCheckedPerThread / std::max<int64_t>(1, inputs_)),
                       [&](int64_t first, int64_t last) {
@@ -172,7 +183,11 @@ class GgufMatrix : public io::PackedMatrix {
 }  // namespace
 
 bool is_gguf_block(const io::GgufType& type) {
-  return kBlocks.find(type.name).has_value();
+  return gguf_block(type).has_value();
+}
+
+std::optional<ops::GgufBlock> gguf_block(const io::GgufType& type) {
+  return kBlocks.find(type.name);
 }
 
 std::string gguf_block_names() {
@@ -180,7 +195,7 @@ std::string gguf_block_names() {
 }
 
 std::shared_ptr<const io::PackedMatrix> gguf_matrix(Tensor blocks, int64_t out_features, int64_t in_features, const io::GgufType& type) {
-  const std::optional<GgufBlock> block = kBlocks.find(type.name);
+  const std::optional<GgufBlock> block = gguf_block(type);
   if (!block) {
     model_error("quantised weight", std::string("found the ggml type ") + type.name + ", expected one of " + gguf_block_names());
   }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <vector>
 
 #include "lora/base/error.h"
@@ -165,9 +166,24 @@ void ScaledCodes::decode(const io::Tile& tile, at::ScalarType dtype, void* out, 
   });
 }
 
+ops::GridCodes ScaledCodes::grid_codes() const {
+  return {.bits = parts_.bits,
+          .is_signed = parts_.kind == Codes::kSigned,
+          .block_rows = parts_.block_rows,
+          .block_columns = parts_.block_columns,
+          .codes = parts_.codes,
+          .table = table_,
+          .scales = parts_.scales,
+          .zeros = parts_.zeros,
+          .groups = parts_.groups};
+}
+
 Tensor ScaledCodes::decoded(const io::Tile& tile, at::ScalarType dtype) const {
   if (device().is_cpu()) {
     return PackedMatrix::decoded(tile, dtype);
+  }
+  if (const std::optional<Tensor> values = ops::decoded_on_device(grid_codes(), tile, dtype)) {
+    return *values;
   }
   const at::TensorOptions indices = parts_.codes.options().dtype(at::kLong);
   const Tensor rows = at::arange(tile.row_begin, tile.row_end, indices), columns = at::arange(tile.column_begin, tile.column_end, indices);

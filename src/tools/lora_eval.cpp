@@ -9,11 +9,12 @@ namespace {
 void add_data_flags(CLI::App& cli, lora::app::EvalRequest& request) {
   tools::begin_group(cli, tools::group::kData);
   cli.add_option("--data", request.source.path,
-                 "Rows: a file, a glob, or - for standard input (" + lora::data::file_endings() + "; each also .gz)")
+                 "Rows: a file, a glob, or - for standard input (" + lora::data::file_endings() + "; each also .gz); or a folder of images")
       ->type_name("FILE")
       ->required();
   cli.add_option("--format", request.format,
-                 "Format of the rows: tokens, text, prompt_completion, instruction, messages, classification or features")
+                 "Format of the rows: tokens, text, prompt_completion, instruction, messages, classification, features, images or "
+                 "diffusion_tensors")
       ->type_name("NAME")
       ->required();
   cli.add_option("--column", request.columns, "Column that holds a field, e.g. prompt=question (repeatable)")
@@ -25,6 +26,11 @@ void add_data_flags(CLI::App& cli, lora::app::EvalRequest& request) {
       ->type_name("WHAT");
   tools::add_chat_template_flag(cli, request.chat_template, "messages and instruction rows");
   tools::add_text_flags(cli, request.documents, request.parse_special_tokens);
+  cli.add_option("--resolution", request.resolution, "Images: pixels of a square that they get the area of (default: the model's)")
+      ->type_name("N")
+      ->check(tools::whole_number(8, 1 << 14));
+  cli.add_option("--cache-dir", request.cache_dir, "Images: keep what the encoders compute in this folder (default: a temporary folder)")
+      ->type_name("DIR");
 }
 
 }  // namespace

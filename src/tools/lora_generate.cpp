@@ -47,7 +47,7 @@ void add_sampling_flags(CLI::App& cli, lora::generate::GenerationOptions& option
 }
 
 /// The flags that only images have. Those of texts exclude --image, apart from the ones named here.
-void add_image_flags(CLI::App& cli, lora::app::GenerateImageRequest& request, bool& is_image) {
+void add_image_flags(CLI::App& cli, lora::app::GenerateImageRequest& request, lora::app::InferenceRequest& inference, bool& is_image) {
   const std::vector<CLI::Option*> of_texts = cli.get_options();
   tools::begin_group(cli, tools::group::kImage);
   auto* image = cli.add_flag("--image", is_image, "Generate the image that --prompt describes with a text-to-image pipeline");
@@ -62,6 +62,10 @@ void add_image_flags(CLI::App& cli, lora::app::GenerateImageRequest& request, bo
   add("--guidance", request.guidance, "X",
       "How strongly the image follows the prompt; 1 or less is off (default: 7.5, for Stable Diffusion XL 5)");
   add("--sampler", request.sampler, "NAME", "How steps are computed: ddim, euler, euler_a or dpmpp_2m (default: ddim)");
+  add("--variant", inference.variant, "NAME", "Variant of the pipeline's weight files, such as fp16");
+  add("--vae", inference.vae, "DIR", "Use this VAE instead of the pipeline's");
+  add("--prediction-type", inference.prediction_type, "NAME",
+      "What the network predicts, epsilon or v_prediction (default: as the scheduler's config says)");
   add("--width", request.width, "N", "Width in pixels, a multiple of 8 (default: the model's)");
   add("--height", request.height, "N", "Height in pixels, a multiple of 8 (default: the model's)");
   for (CLI::Option* option : of_texts) {
@@ -111,7 +115,7 @@ int main(int argc, char** argv) {
   cli.add_option("--output", request.output,
                  "Write the rows of --prompts to this file when all are done (default: standard output); with --image, the PNG file")
       ->type_name("FILE");
-  add_image_flags(cli, image, is_image);
+  add_image_flags(cli, image, request.inference, is_image);
   tools::add_help_end(cli, "lora-generate --model base --adapter runs/first --prompt \"One morning\" --max-new-tokens 24",
                       "Exactly one of --prompt, --message, --prompts and --chat is required.\n"
                       "Without \"adapter\", a row of --prompts uses the first --adapter.\n"

@@ -252,6 +252,26 @@ TEST(Denoising, TrainsOnAFolderOfImages) {
   EXPECT_THAT(broken.err, HasSubstr("broken.png]"));
 }
 
+TEST(Denoising, AnEvaluationOfImagesEqualsThatOfTheRun) {
+  const PipelineCase own("sd1");
+  write_drawings(own);
+  const Arguments evaluated{"--set", R"(data={"train": [{"path": "drawings", "format": "images"}], "resolution": 32, "cache_dir": "cache",
+                                              "eval": [{"path": "drawings", "format": "images"}]})",
+                            "--set", "training.max_steps=2"};
+  ASSERT_EQ(own.train("attention", evaluated).exit_code, 0);
+  const double expected = read_rows(own / "out/metrics.jsonl").back()["eval_loss"].get<double>();
+  const Arguments command{"lora-eval", "--model", (own / "model").string(), "--adapter", (own / "out").string(), "--dtype", "float32",
+                          "--device", "cpu", "--json", "--resolution", "32", "--data", (own / "drawings").string()};
+  for (const Arguments& cache : {Arguments(), Arguments{"--cache-dir", (own / "cache").string()}}) {
+    const Outcome outcome = run_tool(with(with(command, {"--format", "images"}), cache));
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+    EXPECT_NEAR(Json::parse(outcome.out)["loss"].get<double>(), expected, 1e-6);
+  }
+  const Outcome other = run_tool(with(command, {"--format", "diffusion_tensors"}));
+  EXPECT_EQ(other.exit_code, 2);
+  EXPECT_THAT(other.err, HasSubstr("--resolution"));
+}
+
 TEST(Denoising, AnEvaluationEqualsThatOfTheRun) {
   const PipelineCase own("sd2");
   const Arguments evaluated{"--set", R"(data.eval=[{"path": "rows/rows.jsonl", "format": "diffusion_tensors"}])", "--set",

@@ -82,6 +82,30 @@ TEST(Image, DependsOnSeedSizeSamplerPromptAndAdapters) {
   EXPECT_EQ(size_in(own.image("sdxl", {"--width", "72", "--height", "40"})), std::pair(72, 40));
 }
 
+TEST(Image, TakesAdaptersOfOtherPrograms) {
+  const ImageRun own;
+  const std::string model = (family_folder("sd1") / "model").string(), attention = (family_folder("sd1") / "adapters/attention").string();
+  const std::string expected = own.image("sd1", {"--adapter", attention, "--weight", "0.5"});
+  for (const char* format : {"diffusers", "kohya"}) {
+    const std::string file = (own.folder / (std::string(format) + ".safetensors")).string();
+    const Outcome converted = run_tool({"lora-convert", "--to", format, "--adapter", attention, "--model", model, "--output", file});
+    ASSERT_EQ(converted.exit_code, 0) << converted.err;
+    EXPECT_EQ(own.image("sd1", {"--adapter", file, "--weight", "0.5"}), expected) << format;
+  }
+  const std::string weights = (fs::path(model) / "vae/diffusion_pytorch_model.safetensors").string();
+  own.fails(4, {"--output", (own.folder / "bad.png").string(), "--adapter", weights}, {"diffusion_pytorch_model.safetensors"});
+}
+
+TEST(Image, ReplacesPartsOfThePipeline) {
+  const ImageRun own;
+  const std::string plain = own.image("sd1", {}), file = (own.folder / "bad.png").string();
+  EXPECT_EQ(own.image("sd1", {"--vae", (family_folder("sd1") / "model/vae").string(), "--prediction-type", "epsilon"}), plain);
+  EXPECT_NE(own.image("sd1", {"--prediction-type", "v_prediction"}), plain);
+  own.fails(2, {"--output", file, "--prediction-type", "noise"}, {"--prediction-type", "noise", "v_prediction"});
+  EXPECT_THAT(own.run("sd1", {"--output", (own.folder / "a.png").string(), "--variant", "fp16"}).err, HasSubstr("the variant fp16"));
+  own.fails(4, {"--output", file, "--vae", (own.folder / "none").string()}, {"none"});
+}
+
 TEST(Image, NamesWhatIsWrong) {
   const ImageRun own;
   const std::string file = (own.folder / "bad.png").string(), attention = (family_folder("sd1") / "adapters/attention").string();

@@ -6,6 +6,8 @@
 #include "ops/cuda/cross_entropy.cu"
 #include "ops/cuda/dropout.cu"
 #include "ops/cuda/gated_activation.cu"
+#include "ops/cuda/gguf.cu"
+#include "ops/cuda/grid_codes.cu"
 #include "ops/cuda/rms_norm.cu"
 #include "ops/cuda/rope.cu"
 
@@ -23,6 +25,8 @@ ops::CudaKernels emulated_kernels() {
           .cross_entropy = ops::lora_cuda_cross_entropy,
           .dropout = ops::lora_cuda_dropout,
           .decode = ops::lora_cuda_decode,
+          .decode_grid = ops::lora_cuda_decode_grid,
+          .decode_gguf = ops::lora_cuda_decode_gguf,
           .multiply_codes = ops::lora_cuda_multiply_codes};
 }
 

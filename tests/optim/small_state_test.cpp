@@ -20,7 +20,7 @@ using test::numbers;
 /// The parameters of scripts/golden/small_state_optimizers.py.
 std::vector<nn::Parameter> parameters_of(at::ScalarType dtype) {
   const std::vector<std::pair<std::string, std::vector<int64_t>>> shapes{
-      {"decayed.matrix", {70, 61}}, {"decayed.vector", {4097}}, {"decayed.stack", {3, 4, 5}}, {"plain.bias", {3}}};
+      {"decayed.matrix", {17, 241}}, {"decayed.vector", {300}}, {"decayed.stack", {3, 4, 5}}, {"plain.bias", {3}}};
   std::vector<nn::Parameter> parameters;
   for (size_t i = 0; i < shapes.size(); ++i) {
     const auto& [name, shape] = shapes[i];

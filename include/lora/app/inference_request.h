@@ -24,6 +24,11 @@ struct InferenceRequest {
   bool trust_torchscript = false;   ///< --trust-torchscript: the file's code may be run
   std::vector<std::string> inputs;  ///< --inputs; empty: by the arguments' names
   std::string output;               ///< --output-field; empty: the logits
+
+  // For a text-to-image --model:
+  std::string variant;          ///< --variant: of its weight files; empty: the plain ones, or the only ones
+  std::string vae;              ///< --vae: folder of another VAE; empty: its own
+  std::string prediction_type;  ///< --prediction-type; empty: as its scheduler's config says
 };
 
 }  // namespace lora::app

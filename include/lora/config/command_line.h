@@ -20,6 +20,7 @@ struct ModelFlags {
   std::string quantize = {};             ///< --quantize: a type of model.quantization, with -dq for double_quant; empty: none
   std::vector<std::string> inputs = {};  ///< of a TorchScript model; empty: by the names of its arguments
   std::string output = {};               ///< of a TorchScript model; empty: the logits
+  std::string variant = {}, vae = {}, prediction_type = {};  ///< of a text-to-image pipeline; empty: none given
   const char* flag = "--model";          ///< the flag that names the model
 };
 

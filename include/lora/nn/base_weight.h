@@ -50,6 +50,8 @@ class BaseWeight {
   std::shared_ptr<const ops::LinearWeight> matrix_in_use() const;
   /// @param tensor of the base's shape and layout, in its dtype or a wider one.
   void replace(const std::string& adapter, Tensor tensor);
+  /// @param matrix of the base's shape and dtype, in any form; only for a matrix.
+  void replace(const std::string& adapter, std::shared_ptr<const ops::LinearWeight> matrix);
 
   /// Makes this adapter's replacement the one in use; "": none.
   void use_adapter(const std::string& adapter);
@@ -60,7 +62,7 @@ class BaseWeight {
  private:
   struct StandIn {
     std::string adapter;
-    Tensor tensor;
+    Tensor tensor;                                    ///< undefined: a matrix that is no tensor
     std::shared_ptr<const ops::LinearWeight> matrix;  ///< null: not a matrix, or in a wider dtype than the base
     bool enabled;
   };

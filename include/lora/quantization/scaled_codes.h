@@ -2,6 +2,7 @@
 #include <string>
 
 #include "lora/io/packed_matrix.h"
+#include "lora/ops/decode_on_device.h"
 
 namespace lora::quantization {
 
@@ -40,6 +41,8 @@ class ScaledCodes : public io::PackedMatrix {
   ScaledCodes(ScaledCodesParts parts, const std::string& where);
 
   const ScaledCodesParts& parts() const { return parts_; }
+  /// What a device's kernels decode.
+  ops::GridCodes grid_codes() const;
 
   int64_t out_features() const override { return parts_.rows; }
   int64_t in_features() const override { return parts_.columns; }

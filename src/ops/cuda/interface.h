@@ -2,6 +2,7 @@
 #include <cstdint>
 
 #include "lora/ops/activation_kinds.h"
+#include "lora/ops/gguf_block.h"
 
 /// The C interface of liblora_cuda.so, the module of the program's own CUDA kernels: pointers, sizes and a stream, without torch, so
 /// that nvcc compiles the kernels in seconds and the module works with any LibTorch.
@@ -12,7 +13,7 @@
 namespace lora::ops {
 
 /// Increased with every change of a declaration here: a module of another version is not used.
-inline constexpr int32_t kCudaInterfaceVersion = 4;
+inline constexpr int32_t kCudaInterfaceVersion = 5;
 
 enum class CudaDtype : int32_t { kFloat32, kBFloat16, kFloat16 };
 
@@ -142,6 +143,32 @@ struct CudaMultiplyCodes {
 };
 constexpr int64_t kMostCodedTokens = 4;
 
+/// The same for a matrix of codes with scales on a grid: ops::GridCodes.
+struct CudaDecodeGrid {
+  CudaDtype dtype, value_dtype;  ///< of out; of scales and zeros
+  int64_t row_bytes, bits;
+  bool is_signed;
+  int64_t block_rows, block_columns, scale_columns;
+  const void* codes;
+  const float* table;  ///< null: integers
+  const void* scales;  ///< [blocks of rows, scale_columns]
+  const void* zeros;   ///< the same, or one element, or null
+  bool one_zero;
+  const int32_t* groups;  ///< [columns of the matrix], or null
+  int64_t row_begin, rows, column_begin, columns;
+  void* out;  ///< [rows, columns]
+};
+
+/// The same for ggml's blocks: ops::GgufCodes. Values are float32.
+struct CudaDecodeGguf {
+  CudaDtype dtype;
+  GgufBlock format;
+  int64_t matrix_columns;
+  const void* blocks;
+  int64_t row_begin, rows, column_begin, columns;
+  void* out;  ///< [rows, columns]
+};
+
 #define LORA_CUDA_API [[gnu::visibility("default")]]
 extern "C" {
 LORA_CUDA_API int32_t lora_cuda_interface_version();
@@ -162,6 +189,8 @@ LORA_CUDA_API int32_t lora_cuda_gated_backward(const CudaPlace* place, const Cud
 LORA_CUDA_API int32_t lora_cuda_cross_entropy(const CudaPlace* place, const CudaCrossEntropy* arguments);
 LORA_CUDA_API int32_t lora_cuda_dropout(const CudaPlace* place, const CudaDropout* arguments);
 LORA_CUDA_API int32_t lora_cuda_decode(const CudaPlace* place, const CudaDecode* arguments);
+LORA_CUDA_API int32_t lora_cuda_decode_grid(const CudaPlace* place, const CudaDecodeGrid* arguments);
+LORA_CUDA_API int32_t lora_cuda_decode_gguf(const CudaPlace* place, const CudaDecodeGguf* arguments);
 LORA_CUDA_API int32_t lora_cuda_multiply_codes(const CudaPlace* place, const CudaMultiplyCodes* arguments);
 }
 #undef LORA_CUDA_API

@@ -2,11 +2,11 @@
 #include <cstdint>
 
 #include "lora/base/elements.h"
+#include "lora/ops/gguf_block.h"
 
 namespace lora::quantization {
 
-/// The block formats of ggml that can be decoded.
-enum class GgufBlock { kQ4_0, kQ4_1, kQ5_0, kQ5_1, kQ8_0, kQ2_K, kQ3_K, kQ4_K, kQ5_K, kQ6_K, kIQ4_NL, kIQ4_XS, kMXFP4 };
+using ops::GgufBlock;
 
 /// Writes the values of `count` blocks, one after the other, to `out`: the same bits as the gguf package's `dequantize`.
 void decode_gguf(GgufBlock format, const uint8_t* blocks, int64_t count, float* out);
