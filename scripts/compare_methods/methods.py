@@ -19,6 +19,7 @@ METHODS: dict[str, tuple[dict | None, tuple[float, float]]] = {
     "P-tuning": ({"peft_type": "P_TUNING", "num_virtual_tokens": 16, "encoder_hidden_size": 128}, (1e-3, 1e-2)),
     "IA3": ({"peft_type": "IA3"}, (1e-3, 1e-2)),
     "VeRA": ({"peft_type": "VERA", "r": 256, "target_modules": ALL}, (1e-3, 1e-2)),
+    "AdaLoRA": ({"peft_type": "ADALORA", "init_r": 12, "target_r": 8, "lora_alpha": 16, "target_modules": ALL}, (1e-3, 3e-3)),
     "LoHa": ({"peft_type": "LOHA", "r": 8, "alpha": 16, "target_modules": ALL}, (3e-4, 1e-3)),
     "LoKr": ({"peft_type": "LOKR", "r": 8, "alpha": 16, "target_modules": ALL}, (1e-3, 3e-3)),
     "OFT": ({"peft_type": "OFT", "oft_block_size": 32, "target_modules": ALL}, (3e-4, 1e-3)),

@@ -78,6 +78,10 @@ def small_shape(**changes) -> dict:
     return shape(vocab_size=61, hidden_size=24, intermediate_size=28, num_attention_heads=3, num_key_value_heads=1) | changes
 
 
+def smallest_shape(**changes) -> dict:
+    return small_shape(vocab_size=31, hidden_size=12, intermediate_size=20) | changes
+
+
 def parts_case(seed: int, shape: dict, adapter: dict, **changes) -> Case:
     """A case that is about the trained tensors, not about what the model computes."""
     settings = dict(weight_decay=0.1, warmup_steps=2, max_grad_norm=3.0, adam_epsilon=1e-6) | changes
@@ -205,6 +209,12 @@ CASES = {
     "miss": formula(58, "MISS", r=5),
     "miss_bat": formula(59, "MISS", r=4, init_weights="bat"),
     "randlora": formula(60, "RANDLORA", r=5, randlora_alpha=10),
+    "lora_fa": parts_case(seed=64, shape=smallest_shape(), adapter=lora(use_rslora=True, rank_pattern={"v_proj": 3}), optim="lora_fa",
+                          max_grad_norm=1.0),
+    "adalora": parts_case(
+        seed=65, shape=smallest_shape(attention_bias=True, mlp_bias=True), max_grad_norm=0.3,
+        adapter=dict(peft_type="ADALORA", target_modules=["q_proj", "v_proj", "down_proj"], init_r=5, target_r=2, lora_alpha=6, tinit=2,
+                     tfinal=4, deltaT=3, total_step=20)),
     "ln_tuning": formula(61, "LN_TUNING", target_modules=None),
     "trained_tokens": parts_case(
         seed=62, shape=small_shape(tie_word_embeddings=True), adapter=dict(peft_type="TRAINABLE_TOKENS", token_indices=[9, 2, 33]),

@@ -18,11 +18,12 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # every file is local: nothing may
 import torch
 import torch.nn.functional as F
 import transformers
+from adalora import is_adalora, orthogonality_loss
 from bitfit import is_bitfit, load_bitfit
 from label_metrics import class_metrics, value_metrics
 from lora_start import is_started, start_adapter
 from peft import PeftModel, get_peft_model_state_dict
-from peft.optimizers import create_loraplus_optimizer
+from peft.optimizers import create_lorafa_optimizer, create_loraplus_optimizer, lorafa
 from prompt_cases import has_virtual_tokens, is_prompt, load_prompt, parameter_name, prompt_tensors
 from quantized_base import load_quantized
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, Trainer, get_scheduler
@@ -189,10 +190,22 @@ def make_loraplus_optimizer(model: torch.nn.Module, training: dict) -> torch.opt
     )
 
 
+def make_lora_fa_optimizer(model: PeftModel, training: dict) -> torch.optim.Optimizer:
+    """PEFT's LoRA-FA in float32 on every processor, with our epsilon and betas."""
+    lorafa.is_bf16_available = lambda: False
+    config = model.active_peft_config
+    optimizer = create_lorafa_optimizer(model, config.r, config.lora_alpha, training["learning_rate"], training["weight_decay"])
+    for group in optimizer.param_groups:
+        group |= {"eps": training["adam_epsilon"], "betas": (training.get("adam_beta1", 0.9), training.get("adam_beta2", 0.999))}
+    return optimizer
+
+
 def make_optimizer(model: torch.nn.Module, training: dict) -> torch.optim.Optimizer:
     """Weight decay on the parameters that transformers' Trainer decays: no biases, no norms."""
     if "loraplus_lr_ratio" in training:
         return make_loraplus_optimizer(model, training)
+    if training.get("optim") == "lora_fa":
+        return make_lora_fa_optimizer(model, training)
     decayed = set(Trainer.get_decay_parameter_names(None, model))
     trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     groups = [
@@ -255,9 +268,15 @@ def train(model: torch.nn.Module, run: dict, documents: list[Document], held_out
         loss, count = accumulate(model, batch)
         if step == 1:
             result.first_gradients = gradients_of(model)
+        if is_adalora(run):
+            orthogonality = orthogonality_loss(model)
+            orthogonality.backward()
+            loss += orthogonality.item()
         norm = torch.nn.utils.clip_grad_norm_(parameters, training["max_grad_norm"])
         learning_rate = schedule.get_last_lr()[0]
         optimizer.step()
+        if is_adalora(run):
+            model.base_model.update_and_allocate(step)
         schedule.step()
         optimizer.zero_grad()
         result.steps.append({

@@ -24,6 +24,7 @@ CASES = {
     "ia3": lambda names: peft.IA3Config(target_modules=names, feedforward_modules=["tall"]),
     "vera": lambda names: peft.VeraConfig(target_modules=names, r=6, projection_prng_key=7),
     "loha": lambda names: peft.LoHaConfig(target_modules=names, r=3, alpha=5, rank_pattern={"tall": 2}, alpha_pattern={"plain": 7}),
+    "adalora": lambda names: peft.AdaLoraConfig(target_modules=names, init_r=3, target_r=2, lora_alpha=5, total_step=9),
     "lokr": lambda names: peft.LoKrConfig(target_modules=names, r=1, alpha=3),
     "lokr_whole": lambda names: peft.LoKrConfig(target_modules=names, r=8, alpha=4, decompose_factor=4),
     "lokr_both": lambda names: peft.LoKrConfig(target_modules=names, r=1, alpha=3, decompose_both=True),
@@ -41,7 +42,7 @@ CASES = {
     "miss_bat": lambda names: peft.MissConfig(target_modules=names, r=4, init_weights="bat"),
     "randlora": lambda names: peft.RandLoraConfig(target_modules=names, r=5, randlora_alpha=10, projection_prng_key=3),
 }
-CONV1D = {"ia3", "vera", "randlora"}  # the methods that PEFT has for Conv1D
+CONV1D = {"ia3", "vera", "adalora", "randlora"}  # the methods that PEFT has for Conv1D
 SHARED = {"vera": ("vera_A", "vera_B"), "randlora": ("randlora_A", "randlora_B")}
 
 

@@ -24,8 +24,9 @@ std::vector<train::RatePoint> test_range(const config::RunConfig& config, RunPar
   const std::vector<nn::Parameter>& parameters = parts.method->parameters();
   const auto optimizer = optim::make_optimizer(config.training.optimizer, parameters, range.last);
   train::StepRunner runner({*parts.objective, parts.rows->train, parameters, *communicator}, memory.execution, config.training.seed);
-  return train::run_range_test({*parts.objective, runner, parameters, *optimizer, *communicator, {}}, config.training, steps,
-                               parts.base.model->dtype() == at::kHalf, range);
+  return train::run_range_test(
+      {*parts.objective, runner, parameters, *optimizer, *communicator, {}, parts.method->step_rule(steps.total_steps())}, config.training,
+      steps, parts.base.model->dtype() == at::kHalf, range);
 }
 
 std::string csv_of(const std::vector<train::RatePoint>& points) {

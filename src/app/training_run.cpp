@@ -274,8 +274,9 @@ void train_run(const config::RunConfig& config, RunParts& parts, train::StepPlan
                          data::plan_epoch(parts.rows->train, train_batches(config, memory.batch_size), 0));
   }
   Watchers watchers(config, parts, *optimizer, state.step, steps.total_steps(), target.pause_after, communicator.is_first());
-  train::Trainer trainer({*parts.objective, runner, parameters, *optimizer, communicator, watchers.hooks(parts)}, training, steps,
-                         parts.base.model->dtype() == at::kHalf);
+  train::Trainer trainer({*parts.objective, runner, parameters, *optimizer, communicator, watchers.hooks(parts),
+                          parts.method->step_rule(steps.total_steps())},
+                         training, steps, parts.base.model->dtype() == at::kHalf);
   train_to_end(trainer, state, record);
   if (target.pause_after && state.step < steps.total_steps() && state.step >= *target.pause_after) {
     if (communicator.is_first()) {

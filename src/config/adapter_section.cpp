@@ -16,7 +16,7 @@ namespace lora::config {
 namespace {
 
 /// Every method of peft::peft_types(). A new one is a line here; its functions are in a file of their own.
-constexpr std::array<AdapterEntry, 17> kAdapterEntries{{
+constexpr std::array<AdapterEntry, 18> kAdapterEntries{{
     {peft::kLora, read_lora_section, read_stored_lora, lora_schema},
     {peft::kPrefixTuning, read_prefix_section, read_stored_prefix, prefix_schema},
     {peft::kPromptTuning, read_prompt_section, read_stored_prompt, prompt_schema},
@@ -31,6 +31,7 @@ constexpr std::array<AdapterEntry, 17> kAdapterEntries{{
     formula_entry<peft::HraOptions, peft::kHra>(),
     formula_entry<peft::MissOptions, peft::kMiss>(),
     formula_entry<peft::RandLoraOptions, peft::kRandLora>(),
+    formula_entry<peft::AdaLoraOptions, peft::kAdaLora>(),
     formula_entry<peft::LnTuningOptions, peft::kLnTuning>(),
     formula_entry<peft::BitFitOptions, peft::kBitFit>(),
     formula_entry<peft::TrainableTokensOptions, peft::kTrainableTokens>(),

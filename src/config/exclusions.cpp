@@ -235,6 +235,25 @@ std::vector<Choice> method_choices() {
   };
 }
 
+/// Choices of an optimiser that is made for one method.
+std::vector<Choice> optimizer_choices() {
+  return {
+      {"adapter",
+       [](const RunConfig& run) { return !run.adapter; },
+       "\"adapter\": null",
+       {{"training.optim", all_but({"lora_fa"}), "another optimiser", "LoRA-FA trains LoRA's B"}}},
+      {"adapter.peft_type",
+       [](const RunConfig& run) { return bool(run.adapter) && run.adapter.as<peft::LoraOptions>() == nullptr; },
+       std::nullopt,
+       {{"training.optim", all_but({"lora_fa"}), "another optimiser", "LoRA-FA trains LoRA's B"}}},
+      {"training.optim",
+       [](const RunConfig& run) { return run.training.optimizer.kind == optim::OptimizerKind::kLoraFa; },
+       std::nullopt,
+       {{"adapter.use_dora", only({false}), "false", "LoRA-FA's gradient of B is not that of DoRA"},
+        {"training.loraplus_lr_ratio", only({nullptr}), "no such key", "LoRA-FA trains no A"}}},
+  };
+}
+
 /// Choices of the kind of base model.
 std::vector<Choice> backend_choices() {
   std::vector<Json> of_modules;
@@ -270,7 +289,8 @@ const std::vector<Choice>& choices() {
   static const std::vector<Choice> kChoices = [] {
     std::vector<Choice> all;
     for (const std::vector<Choice>& some :
-         {objective_choices(), image_choices(), other_choices(), quantization_choices(), method_choices(), backend_choices()}) {
+         {objective_choices(), image_choices(), other_choices(), quantization_choices(), method_choices(), optimizer_choices(),
+          backend_choices()}) {
       all.insert(all.end(), some.begin(), some.end());
     }
     return all;

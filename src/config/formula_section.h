@@ -22,6 +22,7 @@ void add_keys(Table<peft::BoftOptions>& table);
 void add_keys(Table<peft::HraOptions>& table);
 void add_keys(Table<peft::MissOptions>& table);
 void add_keys(Table<peft::RandLoraOptions>& table);
+void add_keys(Table<peft::AdaLoraOptions>& table);
 void add_keys(Table<peft::LnTuningOptions>& table);
 void add_keys(Table<peft::BitFitOptions>& table);
 void add_keys(Table<peft::TrainableTokensOptions>& table);
@@ -31,6 +32,7 @@ inline void check_keys(const peft::TargetOptions&, const ConfigPlace&) {}
 void check_keys(const peft::OftOptions& options, const ConfigPlace& at);
 void check_keys(const peft::BoftOptions& options, const ConfigPlace& at);
 void check_keys(const peft::TrainableTokensOptions& options, const ConfigPlace& at);
+void check_keys(const peft::AdaLoraOptions& options, const ConfigPlace& at);
 
 /// Adds `bias`, whose third value is named after the method: "oft_only".
 template <typename Options>
@@ -64,7 +66,8 @@ const Table<Options>& formula_table(const char* peft_type) {
 inline void check_formula_start(const Json& start, const Json& section, const ConfigPlace& at) {
   for (const char* key :
        {"r", "rank_pattern", "decompose_both", "decompose_factor", "oft_block_size", "block_share", "use_cayley_neumann",
-        "num_cayley_neumann_terms", "boft_block_size", "boft_block_num", "apply_GS", "mini_r", "projection_prng_key", "token_indices"}) {
+        "num_cayley_neumann_terms", "boft_block_size", "boft_block_num", "apply_GS", "mini_r", "projection_prng_key", "token_indices",
+        "init_r"}) {
     if (section.contains(key) && start.contains(key) && section[key] != start[key]) {
       at.key(key).add("found " + shown(section[key]) + ", but the adapter of init_from has " + shown(start[key]) +
                       ": remove this key to continue from that adapter");

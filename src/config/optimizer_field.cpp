@@ -75,7 +75,8 @@ Field<TrainOptions> optimizer_field() {
   Field<TrainOptions> field{
       "optim",
       "Optimiser; adamw_torch means adamw_torch_fused. Those of bitsandbytes keep their moments in float32 (32bit) or in "
-      "8 bits; paged ones let them move to host memory on a GPU. lion has its moment in the dtype of the parameters.",
+      "8 bits; paged ones let them move to host memory on a GPU. lion has its moment in the dtype of the parameters. lora_fa trains only B "
+      "of LoRA's pairs, with AdamW.",
       rule.schema, optim::kOptimizers.name(TrainOptions{}.optimizer.kind), nullptr};
   field.read = [rule](const Json& value, TrainOptions& options, const ConfigPlace& at) {
     if (!report_other_optimizer(value, at) && accept(rule, value, at)) {

@@ -25,4 +25,7 @@ std::unique_ptr<Optimizer> make_lion_8bit(OptimizerParts parts);
 /// transformers.Adafactor(scale_parameter=False, relative_step=False).
 std::unique_ptr<Optimizer> make_adafactor(OptimizerParts parts);
 
+/// peft.optimizers.lorafa.LoraFAOptimizer. The halves A of low-rank pairs no longer require gradients.
+std::unique_ptr<Optimizer> make_lora_fa(OptimizerParts parts);
+
 }  // namespace lora::optim

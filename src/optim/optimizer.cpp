@@ -24,7 +24,7 @@ struct OptimizerEntry {
 
 /// torch's fused and unfused AdamW use the same formula and only differ in rounding, so both names mean the fused one. Paged optimisers
 /// differ from the others in the memory of their moments.
-constexpr std::array<OptimizerEntry, 15> kOptimizerTable{{
+constexpr std::array<OptimizerEntry, 16> kOptimizerTable{{
     {OptimizerKind::kAdamWFused, make_adamw},
     {OptimizerKind::kAdamW, make_adamw},
     {OptimizerKind::kAdamW8bit, make_adamw_8bit},
@@ -40,6 +40,7 @@ constexpr std::array<OptimizerEntry, 15> kOptimizerTable{{
     {OptimizerKind::kPagedLion32bit, make_lion_32bit},
     {OptimizerKind::kPagedLion8bit, make_lion_8bit},
     {OptimizerKind::kSgd, make_sgd},
+    {OptimizerKind::kLoraFa, make_lora_fa},
 }};
 static_assert(kOptimizerTable.size() == kOptimizers.entries.size());
 
@@ -109,7 +110,7 @@ int64_t count_state(const std::shared_ptr<CountedState>& counted, const Optimize
                     const std::vector<nn::Parameter>& parameters) {
   std::vector<nn::Parameter> shapes;  // without data
   for (const nn::Parameter& parameter : parameters) {
-    shapes.push_back({parameter.name, at::empty_like(parameter.tensor, at::kMeta), parameter.weight_decay});
+    shapes.push_back({parameter.name, at::empty_like(parameter.tensor, at::kMeta), parameter.weight_decay, parameter.role});
   }
   int64_t bytes = 0;
   for (const io::NamedTensor& entry : make_in(counted, StatePlace::kMemory, options, shapes, /*learning_rate=*/1.0)->state()) {

@@ -2,6 +2,7 @@
 #include <ATen/core/Generator.h>
 #include <ATen/core/Tensor.h>
 
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
@@ -11,7 +12,9 @@
 #include "lora/base/json.h"
 #include "lora/io/tensors.h"
 #include "lora/nn/projection_change.h"
+#include "lora/nn/step_rule.h"
 #include "lora/peft/formula_options.h"
+#include "lora/peft/update.h"
 
 // Methods that change each projection by a formula over a few tensors of its own (LoHa, OFT, IA3, …). A method is a Formula: the tensors,
 // their first values, and the change that they make. Attaching, files and merging are the same for all of them (formula_method.cpp).
@@ -46,6 +49,21 @@ using PartTensors = std::map<std::string, Tensor>;
 /// The tensor of this name. Throws model Error if a file lacks it.
 const Tensor& formula_part(const PartTensors& tensors, const std::string& module, const std::string& name);
 
+/// What a formula does around the updates of its tensors while it is trained (AdaLoRA). A file may hold less of the tensors than training
+/// needs, so that a run continues from a file of its own next to PEFT's.
+class FormulaTraining : public nn::StepRule {
+ public:
+  /// The modules with their trained tensors. Called once, before everything else.
+  virtual void watch(const std::vector<FormulaUpdate>& updates) = 0;
+  /// The number of updates in the run. Throws config Error if they are too few.
+  virtual void plan(int64_t total_steps) = 0;
+  /// Leaves of the tensors, under PEFT's keys, what PEFT's file holds.
+  virtual void shorten(std::vector<io::NamedTensor>& tensors) const = 0;
+  virtual void save(const std::filesystem::path& folder) const = 0;
+  /// Loads what save() has saved. Replaces the shortened tensors among `stored` (by module and part) by the whole ones.
+  virtual void load(const std::filesystem::path& folder, PartTensors& stored) = 0;
+};
+
 class Formula {
  public:
   virtual ~Formula() = default;
@@ -71,6 +89,9 @@ class Formula {
   virtual void move_shared(at::Device) {}
   /// Those of them that a file holds, under "base_model.".
   virtual std::vector<io::NamedTensor> shared() const { return {}; }
+
+  /// Null: there is nothing but the tensors.
+  virtual FormulaTraining* training() { return nullptr; }
 };
 
 std::unique_ptr<Formula> formula_of(const Ia3Options& options);
@@ -82,5 +103,6 @@ std::unique_ptr<Formula> formula_of(const BoftOptions& options);
 std::unique_ptr<Formula> formula_of(const HraOptions& options);
 std::unique_ptr<Formula> formula_of(const MissOptions& options);
 std::unique_ptr<Formula> formula_of(const RandLoraOptions& options);
+std::unique_ptr<Formula> formula_of(const AdaLoraOptions& options);
 
 }  // namespace lora::peft

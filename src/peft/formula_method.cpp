@@ -83,6 +83,9 @@ class FormulaMethod : public Method {
     for (nn::Linear* host : chosen_.hosts) {
       attach_to(*host, seed);
     }
+    if (FormulaTraining* const training = formula_->training()) {
+      training->watch(of_kind<FormulaUpdate>(updates_));
+    }
     attach_extra(model);
     if (start) {
       load_into(start->weights_file().string(), stored, named_tensors(tensors_of(all_updates())));
@@ -101,6 +104,10 @@ class FormulaMethod : public Method {
       tensors.push_back({shared_key(shared.name), shared.tensor});
     }
     require_finite(tensors);
+    if (FormulaTraining* const training = formula_->training()) {
+      training->save(folder);
+      training->shorten(tensors);
+    }
     io::save_tensors(folder / kAdapterWeightsFile, tensors, base_.metadata());
     nlohmann::json config = shared_config(options_, peft_type_, base_.name);
     formula_->complete(config);
@@ -116,8 +123,19 @@ class FormulaMethod : public Method {
     for (const auto& [shared_name, tensor] : take_shared_tensors(stored)) {
       require_same_shared(shared_name, tensor, file.weights_file().string());
     }
+    if (FormulaTraining* const training = formula_->training()) {
+      training->load(folder, stored);
+    }
     load_into(file.weights_file().string(), stored, named_tensors(tensors_of(all_updates())));
     announce();
+  }
+
+  nn::StepRule* step_rule(int64_t total_steps) override {
+    FormulaTraining* const training = formula_->training();
+    if (training != nullptr) {
+      training->plan(total_steps);
+    }
+    return training;
   }
 
  private:

@@ -22,6 +22,8 @@ Options with_defaults(const Options& options, const nn::Model&) {
 }
 /// Throws config Error if feedforward_modules is null and PEFT has no default for the family.
 Ia3Options with_defaults(const Ia3Options& options, const nn::Model& model);
+/// target_modules of PEFT's table for AdaLoRA, which lacks some families.
+AdaLoraOptions with_defaults(const AdaLoraOptions& options, const nn::Model& model);
 
 /// Throws what attach_formula would throw for the choice of modules.
 void require_formula_targets(const TargetOptions& options, const Formula& formula, nn::Model& model);

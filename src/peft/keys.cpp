@@ -5,6 +5,7 @@
 
 #include "lora/base/text.h"
 #include "lora/peft/file_names.h"
+#include "lora/peft/formula_options.h"
 #include "lora/peft/replacement_options.h"
 #include "lora/peft/task.h"
 
@@ -33,6 +34,8 @@ constexpr std::array<std::string_view, 20> kFormulaParts{
     "ia3_l",     "vera_lambda_b", "vera_lambda_d", "hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b",  "lokr_w1",         "lokr_w1_a",
     "lokr_w1_b", "lokr_w2",       "lokr_w2_a",     "lokr_w2_b", "boft_R",    "boft_s",    "miss_block", "randlora_lambda", "randlora_gamma",
     "hra_u",     "oft_R.weight"};
+/// AdaLoRA's, whose names are parts of LoRA's.
+constexpr std::array<std::string_view, 3> kSingularParts{"lora_A", "lora_B", "lora_E"};
 /// Those that all modules share: after "base_model." alone. PEFT repeats RandLoRA's for each module.
 constexpr std::array<std::string_view, 4> kSharedParts{"vera_A", "vera_B", "randlora_A", "randlora_B"};
 constexpr std::string_view kSharedPrefix = "base_model";
@@ -186,6 +189,7 @@ AdapterKeys::AdapterKeys(const Json& config) : saved_(names_in(config, "modules_
     return found != config.end() && found->is_string() ? found->get<std::string>() : std::string(fallback);
   };
   trains_biases_ = value("bias", "none") != "none" || value("peft_type", "") == kBitFit;
+  is_adalora_ = value("peft_type", "") == kAdaLora;
   const std::string task = value("task_type", "");
   if (task == kSequenceClassification || task == "TOKEN_CLS") {
     saved_.insert(saved_.end(), {"classifier", "score"});
@@ -203,6 +207,9 @@ std::string AdapterKeys::adapter_name(const std::string& key) {
 
 std::optional<AdapterKey> AdapterKeys::parse(const std::string& key) const {
   auto [path, has_prefix] = path_of(key);
+  if (is_adalora_ && path.size() > 1 && is_in(kSingularParts, path.back())) {
+    return AdapterKey{joined_path(path.begin(), path.end() - 1), path.back(), ParameterRole::kFormula};
+  }
   if (const auto part = find_in(path); part != path.end()) {
     return parse_pair(path, part);
   }

@@ -65,6 +65,7 @@ class AdapterKeys {
 
   std::string adapter_name_ = "default";
   bool trains_biases_ = false;
+  bool is_adalora_ = false;
   std::vector<std::string> saved_;  ///< modules_to_save and the heads that the task adds
 };
 

@@ -10,10 +10,7 @@
 #include "lora/base/log.h"
 #include "lora/base/random.h"
 #include "lora/nn/weight_changes.h"
-#include "lora/peft/adapter.h"
-#include "lora/peft/adapter_folder.h"
 #include "lora/peft/file_names.h"
-#include "lora/peft/method.h"
 #include "peft/adapter_config.h"
 #include "peft/base_values.h"
 #include "peft/extra_modules.h"
@@ -279,18 +276,19 @@ class Lora : public Method {
     const std::vector<AdapterTensor> of_file = tensors_of(update);
     const std::vector<Tensor> trained = pair.tensors();
     for (size_t i = 0; i < trained.size(); ++i) {
-      add_parameter(of_file[i], trained[i], /*weight_decay=*/true);
+      add_parameter(of_file[i], trained[i], /*weight_decay=*/true, size.scale);
     }
     updates_.emplace_back(std::move(update));
   }
 
-  void add_parameter(const AdapterTensor& tensor, const Tensor& trained, bool weight_decay) {
-    parameters_.push_back({tensor.wrapped_name(), trained, weight_decay && tensor.role != ParameterRole::kLowRankBias, tensor.role});
+  void add_parameter(const AdapterTensor& tensor, const Tensor& trained, bool weight_decay, double scale) {
+    parameters_.push_back({tensor.wrapped_name(), trained, weight_decay && tensor.role != ParameterRole::kLowRankBias, tensor.role, scale});
   }
 
   void train(AdapterUpdate update, bool weight_decay = true) {
+    const auto* const pair = std::get_if<LowRankUpdate>(&update);
     for (const AdapterTensor& tensor : tensors_of(update)) {
-      add_parameter(tensor, tensor.tensor, weight_decay);
+      add_parameter(tensor, tensor.tensor, weight_decay, pair == nullptr ? 1.0 : pair->scale);
     }
     updates_.push_back(std::move(update));
   }

@@ -67,7 +67,7 @@ constexpr MethodEntry replacement_entry() {
 }
 
 /// Every method. A new one is a line here; its functions are in a file of their own, its options an alternative of MethodOptions.
-constexpr std::array<MethodEntry, 17> kMethods{{
+constexpr std::array<MethodEntry, 18> kMethods{{
     {kLora, [](const MethodOptions& options) { return options.as<LoraOptions>() != nullptr; },
      [](const MethodOptions& options, nn::Model& model, const BaseReference& base, uint64_t seed, const std::string& adapter_name) {
        return attach_lora(*options.as<LoraOptions>(), model, base, seed, adapter_name);
@@ -109,6 +109,7 @@ constexpr std::array<MethodEntry, 17> kMethods{{
     formula_entry<HraOptions, kHra>(),
     formula_entry<MissOptions, kMiss>(),
     formula_entry<RandLoraOptions, kRandLora>(),
+    formula_entry<AdaLoraOptions, kAdaLora>(),
     replacement_entry<LnTuningOptions, kLnTuning>(),
     replacement_entry<BitFitOptions, kBitFit>(),
     replacement_entry<TrainableTokensOptions, kTrainableTokens>(),

@@ -28,7 +28,7 @@ double loss_and_gradients(const TrainerParts& parts, const std::vector<MicroBatc
   if (scale != 1) {
     unscale_gradients(parts.parameters, scale);
   }
-  return loss[0] / supervised[0];
+  return loss[0] / supervised[0] + (parts.rule == nullptr ? 0 : parts.rule->add_loss());
 }
 
 }  // namespace

@@ -77,8 +77,10 @@ std::optional<MicroBatch> Trainer::next_batch(const TrainerState& state) const {
 
 /// Clips the gradients and updates the parameters. If float16 gradients are not finite, skips the update and lowers the loss scale.
 void Trainer::update(const StepReport& report, const MicroBatch& first, TrainerState& state) const {
+  std::optional<double> gradient_scale;
   if (std::isfinite(report.grad_norm)) {
-    parts_.optimizer.step(report.learning_rate, optim::clip_factor(report.grad_norm, options_.max_grad_norm));
+    gradient_scale = optim::clip_factor(report.grad_norm, options_.max_grad_norm);
+    parts_.optimizer.step(report.learning_rate, *gradient_scale);
     if (half_precision_ && ++state.loss_scale_growth >= kLossScaleGrowthInterval) {
       state.loss_scale *= 2;
       state.loss_scale_growth = 0;
@@ -88,6 +90,9 @@ void Trainer::update(const StepReport& report, const MicroBatch& first, TrainerS
     state.loss_scale_growth = 0;
   } else {
     diverged(state.step + 1, "the gradient", report.grad_norm, parts_.objective.describe(first));
+  }
+  if (parts_.rule != nullptr) {
+    parts_.rule->after_update(state.step + 1, gradient_scale);
   }
 }
 
@@ -117,6 +122,9 @@ StepReport Trainer::step(TrainerState& state) {
     unscale_gradients(parts_.parameters, scale);
   }
   const ProfileScope optimizer_scope(kOptimizerScope);
+  if (parts_.rule != nullptr) {
+    report.loss += parts_.rule->add_loss();
+  }
   report.grad_norm = optim::grad_norm(parts_.parameters);
   report.learning_rate = options_.learning_rate * optim::schedule_factor(options_.schedule, options_.learning_rate, state.step);
   update(report, batches.front(), state);

@@ -60,6 +60,18 @@ TEST(FormulaSections, EveryValueArrives) {
   EXPECT_EQ(randlora.randlora_alpha, 12);
   EXPECT_EQ(randlora.randlora_dropout, 0.2);
   EXPECT_EQ(randlora.bias, peft::TrainedBias::kAll);
+  const auto adalora = load("ADALORA", R"("init_r": 6, "target_r": 3, "lora_alpha": 5, "lora_dropout": 0.1, "tinit": 1, "tfinal": 2,
+                                           "deltaT": 4, "beta1": 0.7, "beta2": 0.8, "orth_reg_weight": 0.3, "total_step": 30,
+                                           "init_lora_weights": false, "rank_pattern": null, "alpha_pattern": {}, "loftq_config": {})",
+                            peft::AdaLoraOptions());
+  EXPECT_EQ(std::tie(adalora.init_r, adalora.target_r, adalora.tinit, adalora.tfinal, adalora.deltaT), std::make_tuple(6, 3, 1, 2, 4));
+  EXPECT_EQ(std::tie(adalora.lora_alpha, adalora.lora_dropout, adalora.beta1, adalora.beta2, adalora.orth_reg_weight),
+            std::make_tuple(5.0, 0.1, 0.7, 0.8, 0.3));
+  EXPECT_EQ(adalora.total_step, 30);
+  EXPECT_FALSE(adalora.init_lora_weights);
+  const auto pruned = load("ADALORA", R"("init_r": 2, "target_r": 1, "rank_pattern": {"a.q_proj.lora_E": [true, false]})",
+                           peft::AdaLoraOptions());
+  EXPECT_THAT(pruned.rank_pattern, ElementsAre(Pair("a.q_proj", ElementsAre(true, false))));
   EXPECT_THAT(load("TRAINABLE_TOKENS", R"("token_indices": [4, 2])", peft::TrainableTokensOptions()).token_indices, ElementsAre(4, 2));
   EXPECT_THAT(load("BITFIT", R"("target_modules": ["query"])", peft::BitFitOptions()).target_modules.names, ElementsAre("query"));
   EXPECT_THAT(load("LN_TUNING", R"("exclude_modules": ["norm"])", peft::LnTuningOptions()).exclude_modules.names, ElementsAre("norm"));
@@ -81,6 +93,14 @@ TEST(FormulaSections, BadValuesAreReported) {
   expect("BOFT", R"("boft_n_butterfly_factor": 2)", "[adapter.boft_n_butterfly_factor] PEFT's");
   expect("MISS", R"("init_weights": "bone")", "[adapter.init_weights] found \"bone\"");
   expect("RANDLORA", R"("sparse": true)", "[adapter.sparse] PEFT's sparse is not supported yet");
+  expect("ADALORA", R"("target_r": 13)", "[adapter.target_r] found 13 with init_r 12, expected at most init_r");
+  expect("ADALORA", R"("tinit": 4, "tfinal": 6, "total_step": 10)", "[adapter.total_step] found 10 with tinit 4 and tfinal 6");
+  expect("ADALORA", R"("beta1": 1)", "[adapter.beta1] found 1");
+  expect("ADALORA", R"("deltaT": 0)", "[adapter.deltaT] found 0");
+  expect("ADALORA", R"("orth_reg_weight": -1)", "[adapter.orth_reg_weight] found -1");
+  expect("ADALORA", R"("use_dora": true)", "[adapter.use_dora] PEFT's use_dora is not supported yet: found true");
+  expect("ADALORA", R"("rank_pattern": {"q_proj": 3})", "[adapter.rank_pattern.q_proj] found 3");
+  expect("ADALORA", R"("rank_pattern": {"q_proj.lora_E": [true]})", "[adapter.rank_pattern.q_proj.lora_E] found 1 values, expected init_r");
   expect("BITFIT", R"("bias": "all")", "[adapter.bias] unknown key");
   expect("TRAINABLE_TOKENS", R"("token_indices": [-1])", "[adapter.token_indices");
 }

@@ -14,7 +14,7 @@ using ::testing::HasSubstr;
 TEST(Optimizers, NamesOfTransformers) {
   const Sandbox sandbox;
   for (const char* name : {"adamw_torch", "adamw_torch_fused", "adafactor", "sgd", "adamw_bnb_8bit", "adamw_8bit", "lion_8bit",
-                           "lion_32bit", "paged_adamw_32bit", "paged_adamw_8bit", "paged_lion_32bit", "paged_lion_8bit"}) {
+                           "lion_32bit", "paged_adamw_32bit", "paged_adamw_8bit", "paged_lion_32bit", "paged_lion_8bit", "lora_fa"}) {
     EXPECT_THAT(sandbox.findings(smallest(), {std::string("training.optim=") + name}), ElementsAre()) << name;
   }
   for (const char* name : {"adamw_torch_xla",
@@ -66,6 +66,11 @@ TEST(Optimizers, ArgumentsThatGoTogether) {
   expect({"training.optim=adam_8bit"}, "Did you mean 'adamw_8bit'?");
   const std::string plus = "training.loraplus_lr_ratio=16";
   expect({plus, "adapter=null"}, "[training.loraplus_lr_ratio] needs an adapter: found \"adapter\": null");
+  const std::string fa = "training.optim=lora_fa";
+  expect({fa, "adapter=null"}, "[training.optim] found \"lora_fa\"");
+  expect({fa, "adapter={\"peft_type\": \"LOHA\"}"}, "[training.optim] found \"lora_fa\"");
+  expect({fa, "adapter.use_dora=true"}, "[adapter.use_dora] found true");
+  expect({fa, plus}, "[training.loraplus_lr_ratio] found 16");
   expect({plus, "training.weight_decay=0.1"}, "[training.weight_decay] found 0.1 with loraplus_lr_ratio, expected 0");
   expect({"training.loraplus_lr_embedding=1"}, "[training.loraplus_lr_embedding] needs loraplus_lr_ratio: LoRA+ is off without it");
   expect({"training.loraplus_weight_decay=0"}, "[training.loraplus_weight_decay] needs loraplus_lr_ratio: LoRA+ is off without it");

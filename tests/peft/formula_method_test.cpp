@@ -60,6 +60,7 @@ std::vector<MethodOptions> every_method() {
           on_projections(BoftOptions()),
           on_projections(HraOptions()),
           rows_of_three(),
+          on_projections(AdaLoraOptions()),
           randlora};
 }
 
@@ -168,6 +169,41 @@ TEST(FormulaMethod, SharedTensorsMustCoverEveryProjection) {
       plan_merge(wide, {{adapter, 1, "adapter"}}, false);
     });
   }
+}
+
+/// After some ranks are removed, PEFT's file lacks them, and a new adapter continues from those that are left.
+TEST(FormulaMethod, AnAdapterWithRemovedRanksIsSavedShorter) {
+  AdaLoraOptions options = on_projections(AdaLoraOptions());
+  options.init_r = 4, options.target_r = 1;
+  const models::BaseModel base = test::tiny_llama(), other = test::tiny_llama();
+  const auto method = test::attach(options, base);
+  add_noise(*method);
+  nn::StepRule* const rule = method->step_rule(4);
+  ASSERT_NE(rule, nullptr);
+  for (int64_t step = 1; step <= 4; ++step) {
+    for (const nn::Parameter& parameter : method->parameters()) {
+      parameter.tensor.mutable_grad() = test::normal(parameter.tensor.sizes().vec(), static_cast<uint64_t>(step), at::kFloat);
+    }
+    rule->after_update(step, 1.0);
+  }
+  const TemporaryFolder folder, again;
+  method->save(folder.path());
+  const Json config = read_json(folder / "adapter_config.json", ErrorKind::kModel);
+  EXPECT_EQ(config["total_step"], 4);
+  ASSERT_EQ(config["rank_pattern"].size(), 9U);
+  options.init_from = folder.path();
+  int64_t ranks = 0;
+  for (const auto& [name, list] : config["rank_pattern"].items()) {
+    options.rank_pattern[name.substr(0, name.size() - 7)] = list.get<std::vector<bool>>();
+    ranks += std::count(list.begin(), list.end(), Json(true));
+  }
+  EXPECT_EQ(ranks, 9);
+  const auto read = test::attach(options, other);
+  test::expect_close(test::hidden_of(*other.model), test::hidden_of(*base.model), 1e-5, "without the removed ranks");
+  read->save(again.path());
+  EXPECT_EQ(read_file(folder / test::kWeights, ErrorKind::kModel), read_file(again / test::kWeights, ErrorKind::kModel));
+  EXPECT_EQ(read_json(again / "adapter_config.json", ErrorKind::kModel)["rank_pattern"], config["rank_pattern"]);
+  EXPECT_EQ(of_kind<FormulaUpdate>(read_adapter(folder.path(), options).updates).size(), 9U);
 }
 
 TEST(FormulaMethod, AMergeKeepsTrainedRowsOfTheSameWeight) {

@@ -1,4 +1,5 @@
-// The formulas of IA3, VeRA, LoHa, LoKr, OFT, BOFT, HRA, MiSS and RandLoRA against PEFT's layers (scripts/golden/peft_formulas.py).
+// The formulas of IA3, VeRA, AdaLoRA, LoHa, LoKr, OFT, BOFT, HRA, MiSS and RandLoRA against PEFT's layers
+// (scripts/golden/peft_formulas.py).
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 #include <gtest/gtest.h>
@@ -44,6 +45,7 @@ std::vector<FormulaCase> delta_cases() {
              o.rank_pattern = {{"tall", 2}};
              o.alpha_pattern = {{"plain", 7}};
            })},
+          {"adalora", formula<AdaLoraOptions>([](AdaLoraOptions& o) { o.init_r = 3, o.target_r = 2, o.lora_alpha = 5; })},
           {"lokr", formula<LokrOptions>([](LokrOptions& o) { o.r = 1, o.alpha = 3; })},
           {"lokr_whole", formula<LokrOptions>([](LokrOptions& o) { o.r = 8, o.alpha = 4, o.decompose_factor = 4; })},
           {"lokr_both", formula<LokrOptions>([](LokrOptions& o) { o.r = 1, o.alpha = 3, o.decompose_both = true; })},

@@ -72,6 +72,10 @@ TEST(AdapterKeys, AreParsedInEverySpelling) {
   for (const auto& [key, expected] : meanings) {
     EXPECT_EQ(meaning(keys, key), expected) << key;
   }
+  const AdapterKeys adalora(Json{{"peft_type", "ADALORA"}});
+  EXPECT_EQ(meaning(adalora, "base_model.model.q.lora_A"), "q.lora_A trained");
+  EXPECT_EQ(meaning(adalora, "base_model.model.q.lora_E"), "q.lora_E trained");
+  EXPECT_EQ(meaning(adalora, "base_model.model.q.lora_R"), "");
   EXPECT_EQ(AdapterKeys::adapter_name("base_model.model.q.lora_A.mine.weight"), "mine");
   EXPECT_EQ(AdapterKeys::adapter_name("base_model.model.q.lora_A.weight"), "");
 }

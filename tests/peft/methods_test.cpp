@@ -34,7 +34,7 @@ TEST(Methods, TheOptionsChooseTheMethod) {
   EXPECT_STREQ(method_entry(options).peft_type, "LORA");
   EXPECT_TRUE(changes_base(options));
   EXPECT_THAT(peft_types(), testing::ElementsAre("LORA", "PREFIX_TUNING", "PROMPT_TUNING", "P_TUNING", "BOTTLENECK", "IA3", "VERA", "LOHA",
-                                                 "LOKR", "OFT", "BOFT", "HRA", "MISS", "RANDLORA", "LN_TUNING",
+                                                 "LOKR", "OFT", "BOFT", "HRA", "MISS", "RANDLORA", "ADALORA", "LN_TUNING",
                                                  "BITFIT", "TRAINABLE_TOKENS"));
 }
 

@@ -71,7 +71,9 @@ class GoldenRun {
     run(own, state, std::move(hooks));
   }
   void run(train::StepRunner& runner, train::TrainerState& state, std::vector<train::Hook*> hooks) {
-    train::Trainer({*objective, runner, parameters(), *optimizer, *communicator, std::move(hooks)}, training, *plan, false).run(state);
+    train::Trainer({*objective, runner, parameters(), *optimizer, *communicator, std::move(hooks), method->step_rule(plan->total_steps())},
+                   training, *plan, false)
+        .run(state);
   }
   /// The sum of the losses of some examples in a training pass.
   at::Tensor loss_sum(const train::MicroBatch& batch, int64_t step) {

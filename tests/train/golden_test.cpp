@@ -5,7 +5,9 @@
 #include "lora/nn/adapters.h"
 #include "lora/peft/eva.h"
 #include "support/adapted_hosts.h"
+#include "support/expect_error.h"
 #include "support/golden_run.h"
+#include "support/temporary_folder.h"
 #include "support/tensors.h"
 
 namespace lora::train {
@@ -248,6 +250,81 @@ TEST(LlamaParts, AreAsManyAsPeftCounts) {
       count += parameter.tensor.numel();
     }
     EXPECT_EQ(count, run.golden.expected()["num_trainable"].get<int64_t>()) << name;
+  }
+}
+
+TEST(LoraFa, EveryStepEqualsPefts) {
+  GoldenRun run("lora_fa");
+  expect_training(run);
+  const io::SafetensorsFile expected = run.golden.tensors();
+  for (const nn::Parameter& parameter : run.parameters()) {
+    expect_near(parameter.tensor, expected.tensor("trained." + run.key_of(parameter)), 1e-5, parameter.name);
+    EXPECT_EQ(parameter.tensor.requires_grad(), parameter.role == nn::ParameterRole::kLowRankB) << parameter.name;
+  }
+}
+
+/// PEFT's file lacks the ranks that were removed; rank_pattern says which.
+TEST(AdaLora, EveryStepEqualsPefts) {
+  GoldenRun run("adalora");
+  expect_training(run);
+  const test::TemporaryFolder folder;
+  run.method->save(folder.path());
+  const io::SafetensorsFile expected = run.golden.tensors();
+  const io::SafetensorsFile saved(folder.path() / "adapter_model.safetensors");
+  EXPECT_EQ(saved.names().size(), run.parameters().size());
+  int64_t ranks = 0;
+  for (const std::string& key : saved.names()) {
+    expect_near(saved.tensor(key), expected.tensor("trained." + key), 1e-5, key);
+    ranks += key.ends_with("lora_E") ? saved.tensor(key).numel() : 0;
+  }
+  EXPECT_EQ(ranks, 2 * 6);  // target_r in six modules
+  const Json config = read_json(folder.path() / "adapter_config.json", ErrorKind::kModel);
+  const auto unordered = [](const Json& pattern) { return nlohmann::json::parse(pattern.dump()); };
+  EXPECT_EQ(unordered(config["rank_pattern"]), unordered(run.golden.expected()["rank_pattern"]));
+  EXPECT_EQ(config["total_step"], 20);
+}
+
+TEST(AdaLora, GoesOnFromACheckpointWithTheSameBits) {
+  for (const int64_t pause : {5, 9, 17}) {  // while ranks return, when some are removed, and when all are
+    GoldenRun whole("adalora"), first("adalora"), second("adalora");
+    TrainerState state, resumed;
+    whole.run(state, {});
+    PauseHook hook(pause);
+    first.run(resumed, {&hook});
+    const test::TemporaryFolder folder;
+    first.method->save(folder.path());
+    io::save_tensors(folder.path() / "optimizer.safetensors", first.optimizer->state());
+    second.method->load(folder.path());
+    second.optimizer->load_state(io::SafetensorsFile(folder.path() / "optimizer.safetensors"));
+    second.run(resumed, {});
+    for (size_t i = 0; i < whole.parameters().size(); ++i) {
+      test::expect_equal(second.parameters()[i].tensor, whole.parameters()[i].tensor, whole.parameters()[i].name);
+    }
+    std::filesystem::remove(folder.path() / "rank_budget.safetensors");
+    test::expect_error(ErrorKind::kModel, {folder.path().string(), "found no rank_budget.safetensors"},
+                       [&] { second.method->load(folder.path()); });
+  }
+}
+
+TEST(AdaLora, NeedsStepsToRemoveRanksIn) {
+  GoldenRun run("adalora", {"adapter.total_step=null"});
+  test::expect_error(ErrorKind::kConfig, {"[adapter.tfinal]", "found tinit 2, tfinal 4 and 6 steps"}, [&] { run.method->step_rule(6); });
+}
+
+TEST(LoraFa, GoesOnFromACheckpointWithTheSameBits) {
+  GoldenRun whole("lora_fa"), first("lora_fa"), second("lora_fa");
+  TrainerState state, resumed;
+  whole.run(state, {});
+  PauseHook hook(7);
+  first.run(resumed, {&hook});
+  const test::TemporaryFolder folder;
+  first.method->save(folder.path());
+  io::save_tensors(folder.path() / "optimizer.safetensors", first.optimizer->state());
+  second.method->load(folder.path());
+  second.optimizer->load_state(io::SafetensorsFile(folder.path() / "optimizer.safetensors"));
+  second.run(resumed, {});
+  for (size_t i = 0; i < whole.parameters().size(); ++i) {
+    test::expect_equal(second.parameters()[i].tensor, whole.parameters()[i].tensor, whole.parameters()[i].name);
   }
 }
 

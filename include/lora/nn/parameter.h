@@ -24,6 +24,7 @@ struct Parameter {
   at::Tensor tensor;
   bool weight_decay = true;  ///< biases and norm weights are not decayed (transformers' Trainer)
   ParameterRole role = ParameterRole::kWhole;
+  double scale = 1;  ///< of half a low-rank pair: what multiplies B A
 };
 
 }  // namespace lora::nn

@@ -36,6 +36,8 @@ class Optimizer {
 ///   float32 and lion_8bit in 8 bits, equal to bitsandbytes.optim.Lion.
 /// - Adafactor: Shazeer & Stern 2018, equal to transformers.Adafactor(scale_parameter=False, relative_step=False); moments
 ///   in float32; for a matrix only the means of its rows and columns.
+/// - LoRA-FA: Zhang et al. 2023, equal to PEFT's LoraFAOptimizer in float32: A of each low-rank pair is not trained (requires_grad is set
+///   to false), the gradient of B is multiplied by (A A^T)^-1 / scale^2, then AdamW with an epsilon that is not corrected for bias.
 /// - 8-bit AdamW (and Lion): Dettmers et al. 2021, equal to bitsandbytes.optim.AdamW8bit except for rounding: moments in blocks of 256
 ///   codes of 8 bits with one float32 scale, or in float32 for parameters with fewer than 4096 elements. Codes are the nearest ones, as
 ///   bitsandbytes has them on GPUs; on the CPU it rounds to a table, in which 0 is not 0.

@@ -9,7 +9,7 @@
 
 namespace lora::optim {
 
-/// Names as in transformers' TrainingArguments.optim, in addition to lion and the short names of paged optimisers.
+/// Names as in transformers' TrainingArguments.optim, in addition to lion, lora_fa and the short names of paged optimisers.
 enum class OptimizerKind {
   kAdamW,
   kAdamWFused,
@@ -26,8 +26,9 @@ enum class OptimizerKind {
   kPagedLion32bit,
   kPagedLion8bit,
   kSgd,
+  kLoraFa,
 };
-inline constexpr EnumTable<OptimizerKind, 15> kOptimizers{{{{OptimizerKind::kAdamWFused, "adamw_torch_fused"},
+inline constexpr EnumTable<OptimizerKind, 16> kOptimizers{{{{OptimizerKind::kAdamWFused, "adamw_torch_fused"},
                                                             {OptimizerKind::kAdamW, "adamw_torch"},
                                                             {OptimizerKind::kAdamW8bit, "adamw_8bit"},
                                                             {OptimizerKind::kAdamWBnb8bit, "adamw_bnb_8bit"},
@@ -41,7 +42,8 @@ inline constexpr EnumTable<OptimizerKind, 15> kOptimizers{{{{OptimizerKind::kAda
                                                             {OptimizerKind::kPagedLion, "paged_lion"},
                                                             {OptimizerKind::kPagedLion32bit, "paged_lion_32bit"},
                                                             {OptimizerKind::kPagedLion8bit, "paged_lion_8bit"},
-                                                            {OptimizerKind::kSgd, "sgd"}}}};
+                                                            {OptimizerKind::kSgd, "sgd"},
+                                                            {OptimizerKind::kLoraFa, "lora_fa"}}}};
 
 /// What other code must know about a kind.
 struct OptimizerFacts {
@@ -50,7 +52,7 @@ struct OptimizerFacts {
   bool uses_epsilon;
   bool is_paged;  ///< on a GPU, moments move to host memory under pressure
 };
-inline constexpr std::array<OptimizerFacts, 15> kOptimizerFacts{{
+inline constexpr std::array<OptimizerFacts, 16> kOptimizerFacts{{
     {OptimizerKind::kAdamWFused, true, true, false},
     {OptimizerKind::kAdamW, true, true, false},
     {OptimizerKind::kAdamW8bit, true, true, false},
@@ -66,6 +68,7 @@ inline constexpr std::array<OptimizerFacts, 15> kOptimizerFacts{{
     {OptimizerKind::kPagedLion32bit, true, false, true},
     {OptimizerKind::kPagedLion8bit, true, false, true},
     {OptimizerKind::kSgd, false, false, false},
+    {OptimizerKind::kLoraFa, true, true, false},
 }};
 static_assert(kOptimizerFacts.size() == kOptimizers.entries.size());
 

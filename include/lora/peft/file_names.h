@@ -16,6 +16,8 @@ inline constexpr const char* kHeadPickleFile = "pytorch_model_head.bin";  ///< r
 /// Holds the trained rows and networks of an adapter of virtual tokens as they are, next to PEFT's file, which has only what they compute.
 /// A run continues from it; PEFT ignores it.
 inline constexpr const char* kPromptEncoderFile = "prompt_encoder.safetensors";
+/// Holds AdaLoRA's pairs with the ranks that PEFT's file leaves out, and what chooses them, so that a run continues from it.
+inline constexpr const char* kRankBudgetFile = "rank_budget.safetensors";
 inline constexpr const char* kKeyPrefix = "base_model.model.";
 
 }  // namespace lora::peft

@@ -1,4 +1,6 @@
 #pragma once
+#include <map>
+
 #include "lora/peft/options.h"
 
 // The options of the methods that change projections by a formula (peft/formula.h): PEFT's keys with PEFT's defaults.
@@ -14,6 +16,7 @@ inline constexpr const char* kBoft = "BOFT";
 inline constexpr const char* kHra = "HRA";
 inline constexpr const char* kMiss = "MISS";
 inline constexpr const char* kRandLora = "RANDLORA";
+inline constexpr const char* kAdaLora = "ADALORA";
 
 /// IA3 (Liu et al. 2022): learned factors of a projection's outputs, or of the inputs of feed-forward modules.
 struct Ia3Options : TargetOptions {
@@ -105,6 +108,24 @@ struct RandLoraOptions : TargetOptions {
   double randlora_dropout = 0;
   int64_t projection_prng_key = 0;
   bool save_projection = true;
+};
+
+/// AdaLoRA (Zhang et al. 2023, arXiv 2303.10512): pairs with singular values, of which those that matter least are removed in training.
+struct AdaLoraOptions : TargetOptions {
+  int64_t init_r = 12;   ///< the rank of each module at the start
+  int64_t target_r = 8;  ///< the mean of the ranks at the end
+  double lora_alpha = 8;
+  double lora_dropout = 0;
+  int64_t tinit = 0;               ///< steps before ranks are removed
+  int64_t tfinal = 0;              ///< steps after the last are
+  int64_t deltaT = 1;              ///< steps from one removal to the next
+  double beta1 = 0.85;             ///< of the mean of a number's sensitivity
+  double beta2 = 0.85;             ///< of the mean of its uncertainty
+  double orth_reg_weight = 0.5;    ///< of the loss's term that keeps singular vectors orthogonal
+  std::optional<int64_t> total_step;  ///< null: the run's
+  /// Which of init_r ranks a stored adapter has, by module.
+  std::map<std::string, std::vector<bool>> rank_pattern;
+  bool init_lora_weights = true;  ///< false: N(0, 1)
 };
 
 }  // namespace lora::peft

@@ -8,6 +8,7 @@
 
 #include "lora/nn/model.h"
 #include "lora/nn/parameter.h"
+#include "lora/nn/step_rule.h"
 #include "lora/peft/base_reference.h"
 #include "lora/peft/method_options.h"
 
@@ -37,6 +38,9 @@ class Method {
   virtual void load(const std::filesystem::path& folder) = 0;
   /// Name of the weights file that save() writes.
   virtual std::string weights_file() const = 0;
+  /// What the method does around each update of a run of so many steps, with the state that load() has loaded; null: nothing. Throws config
+  /// Error for a run that is too short for it.
+  virtual nn::StepRule* step_rule(int64_t) { return nullptr; }
 };
 
 /// Attaches an adapter of the options' method, and freezes everything else. New weights are a pure function of (seed, parameter name);

@@ -44,7 +44,7 @@ class MethodOptions {
 
   std::variant<FullFineTuning, LoraOptions, PrefixOptions, PromptTuningOptions, PTuningOptions, BottleneckOptions, Ia3Options, VeraOptions,
                LohaOptions, LokrOptions, OftOptions, BoftOptions, HraOptions, MissOptions, RandLoraOptions, LnTuningOptions,
-               BitFitOptions, TrainableTokensOptions>
+               BitFitOptions, TrainableTokensOptions, AdaLoraOptions>
       options_;
 };
 

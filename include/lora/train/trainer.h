@@ -4,6 +4,7 @@
 
 #include "lora/comm/communicator.h"
 #include "lora/nn/parameter.h"
+#include "lora/nn/step_rule.h"
 #include "lora/optim/optimizer.h"
 #include "lora/train/agreement.h"
 #include "lora/train/objective.h"
@@ -48,6 +49,7 @@ struct TrainerParts {
   optim::Optimizer& optimizer;
   comm::Communicator& communicator;
   std::vector<Hook*> hooks;
+  nn::StepRule* rule = nullptr;  ///< of the method; null: it has none
 };
 
 /// The training loop, the same for every method and number of processes. A step: the sum of the losses over all its micro-batches divided
