@@ -91,7 +91,7 @@ TEST(Denoising, EqualsDiffusersAndPeftOnConvolutions) {
   }
 }
 
-/// The bound of bfloat16: every loss within 3e-3 and every gradient norm within 6e-2 of diffusers' own bfloat16 run, and of the float32 one.
+/// The bound of bfloat16: losses within 3e-3 and gradient norms within 6e-2 of diffusers' own bfloat16 run, and of the float32 one.
 /// diffusers' bfloat16 losses are up to 8e-4 from its float32 ones, ours up to 6e-4.
 void expect_bfloat16_run(const std::string& family) {
   const PipelineCase own(family);
