@@ -13,6 +13,7 @@ KEPT_SECTIONS = {  # name in the markers, title
     "memory": "Memory estimate",
     "memory-long": "Memory estimate of long runs",
     "deterministic": "Deterministic mode",
+    "diffusion": "Stable Diffusion",
 }
 NOT_MEASURED = "Not measured yet."
 VECTOR_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_bf16", "asimd", "bf16")

@@ -149,9 +149,8 @@ def write_run(family: str, case: str) -> None:
     write_json(DIFFUSION / family / f"run_{case}.json", config)
 
 
-def train_case(family: str, case: str, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
-    model, schedule, rows = load_adapted(family, case, dtype), schedule_of(family), rows_of(family, dtype)
-    trained = trained_parameters(model)
+def train_steps(trained: dict[str, torch.nn.Parameter], rows: list, loss_of) -> list[dict]:
+    """What a training logs of each step; the loss of a step is the mean of loss_of(row)."""
     optimizer = torch.optim.AdamW(
         trained.values(), lr=TRAINING["learning_rate"], eps=TRAINING["adam_epsilon"], weight_decay=TRAINING["weight_decay"]
     )
@@ -162,13 +161,20 @@ def train_case(family: str, case: str, dtype: torch.dtype = torch.float32) -> di
         optimizer.zero_grad()
         total = 0.0
         for row in step_rows:
-            loss = image_loss(model, schedule, row) / len(step_rows)
+            loss = loss_of(row) / len(step_rows)
             loss.backward()
             total += loss.item()
         norm = torch.nn.utils.clip_grad_norm_(trained.values(), TRAINING["max_grad_norm"]).item()
         steps.append({"step": number + 1, "loss": total, "learning_rate": rates.get_last_lr()[0], "grad_norm": norm})
         optimizer.step()
         rates.step()
+    return steps
+
+
+def train_case(family: str, case: str, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
+    model, schedule, rows = load_adapted(family, case, dtype), schedule_of(family), rows_of(family, dtype)
+    trained = trained_parameters(model)
+    steps = train_steps(trained, rows, lambda row: image_loss(model, schedule, row))
     if dtype == torch.float32:
         write_run(family, case)
         write_json(DIFFUSION / family / f"expected_{case}.json", {"steps": steps, "num_trainable": sum(p.numel() for p in trained.values())})
