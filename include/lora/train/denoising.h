@@ -9,10 +9,10 @@
 
 namespace lora::train {
 
-/// Removes noise from the latents of images (Ho et al. 2020; Rombach et al. 2022; by flow matching Esser et al. 2024): the loss of a step is
-/// the mean over its images of the mean squared error of what the network predicts, each image's weighted by min-SNR (Hang et al. 2023) or
-/// weighting_scheme, and prior_loss_weight. Noise, timesteps and the samples of posteriors are functions of (seed, step, image), unless a
-/// row gives them.
+/// Removes noise from the latents of images (Ho et al. 2020; Rombach et al. 2022; by flow matching Esser et al. 2024): the loss of a step
+/// is the mean over its images of the mean squared error of what the network predicts, each image's weighted by min-SNR (Hang et al. 2023)
+/// or weighting_scheme, and prior_loss_weight. Noise, timesteps and the samples of posteriors are functions of (seed, step, image), unless
+/// a row gives them.
 class Denoising : public DocumentObjective {
  public:
   /// The model must be a Denoiser, and `parts.schedule` given. Throws data Error for images that do not fit the network or the schedule,
