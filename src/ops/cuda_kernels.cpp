@@ -98,6 +98,23 @@ int64_t rows_of(const Tensor& x_TD) {
   return x_TD.size(-1) == 0 ? 0 : x_TD.numel() / x_TD.size(-1);
 }
 
+/// The values of a tile by one of the kernels that decode.
+/// @param arguments what the kernel needs of the matrix. @param codes on the device.
+template <typename Kernel, typename Arguments>
+Tensor decode_tile(const CudaKernels& kernels, const Kernel& kernel, const char* name, Arguments arguments, const Tensor& codes,
+                   const io::Tile& tile, at::ScalarType dtype) {
+  Tensor values = at::empty({tile.rows(), tile.columns()}, codes.options().dtype(dtype));
+  arguments.dtype = cuda_dtype(dtype);
+  arguments.row_begin = tile.row_begin;
+  arguments.rows = tile.rows();
+  arguments.column_begin = tile.column_begin;
+  arguments.columns = tile.columns();
+  arguments.out = values.mutable_data_ptr();
+  const CudaPlace place = place_of(kernels, values);
+  require_launched(kernels, kernel(&place, &arguments), name);
+  return values;
+}
+
 }  // namespace
 
 RmsNormed rms_norm_cuda(const CudaKernels& kernels, const Tensor& x_TD, const Tensor& weight_D, double eps, NormWeight form) {
@@ -231,60 +248,36 @@ Tensor cross_entropy_cuda_(const CudaKernels& kernels, const Tensor& logits_CV, 
 
 Tensor decode_cuda(const CudaKernels& kernels, const io::BlockCodes& codes, int64_t columns, const io::Tile& tile,
                    at::ScalarType value_dtype, at::ScalarType dtype) {
-  Tensor values = at::empty({tile.rows(), tile.columns()}, codes.codes.options().dtype(dtype));
-  const CudaDecode arguments{.dtype = cuda_dtype(dtype),
-                             .value_dtype = cuda_dtype(value_dtype),
-                             .matrix = cuda_codes(codes, columns),
-                             .row_begin = tile.row_begin,
-                             .rows = tile.rows(),
-                             .column_begin = tile.column_begin,
-                             .columns = tile.columns(),
-                             .out = values.mutable_data_ptr()};
-  const CudaPlace place = place_of(kernels, values);
-  require_launched(kernels, kernels.decode(&place, &arguments), "decode");
-  return values;
+  CudaDecode arguments{};
+  arguments.value_dtype = cuda_dtype(value_dtype);
+  arguments.matrix = cuda_codes(codes, columns);
+  return decode_tile(kernels, kernels.decode, "decode", arguments, codes.codes, tile, dtype);
 }
 
 Tensor decode_cuda(const CudaKernels& kernels, const GridCodes& codes, const io::Tile& tile, at::ScalarType dtype) {
-  Tensor values = at::empty({tile.rows(), tile.columns()}, codes.codes.options().dtype(dtype));
-  const CudaDecodeGrid arguments{.dtype = cuda_dtype(dtype),
-                                 .value_dtype = dtype_of(codes.scales),
-                                 .row_bytes = codes.codes.size(1),
-                                 .bits = codes.bits,
-                                 .is_signed = codes.is_signed,
-                                 .block_rows = codes.block_rows,
-                                 .block_columns = codes.block_columns,
-                                 .scale_columns = codes.scales.size(1),
-                                 .codes = codes.codes.const_data_ptr(),
-                                 .table = floats_or_null(codes.table),
-                                 .scales = codes.scales.const_data_ptr(),
-                                 .zeros = codes.zeros.defined() ? codes.zeros.const_data_ptr() : nullptr,
-                                 .one_zero = codes.zeros.defined() && codes.zeros.numel() == 1,
-                                 .groups = codes.groups.defined() ? codes.groups.const_data_ptr<int32_t>() : nullptr,
-                                 .row_begin = tile.row_begin,
-                                 .rows = tile.rows(),
-                                 .column_begin = tile.column_begin,
-                                 .columns = tile.columns(),
-                                 .out = values.mutable_data_ptr()};
-  const CudaPlace place = place_of(kernels, values);
-  require_launched(kernels, kernels.decode_grid(&place, &arguments), "decode_grid");
-  return values;
+  CudaDecodeGrid arguments{};
+  arguments.value_dtype = dtype_of(codes.scales);
+  arguments.row_bytes = codes.codes.size(1);
+  arguments.bits = codes.bits;
+  arguments.is_signed = codes.is_signed;
+  arguments.block_rows = codes.block_rows;
+  arguments.block_columns = codes.block_columns;
+  arguments.scale_columns = codes.scales.size(1);
+  arguments.codes = codes.codes.const_data_ptr();
+  arguments.table = floats_or_null(codes.table);
+  arguments.scales = codes.scales.const_data_ptr();
+  arguments.zeros = codes.zeros.defined() ? codes.zeros.const_data_ptr() : nullptr;
+  arguments.one_zero = codes.zeros.defined() && codes.zeros.numel() == 1;
+  arguments.groups = codes.groups.defined() ? codes.groups.const_data_ptr<int32_t>() : nullptr;
+  return decode_tile(kernels, kernels.decode_grid, "decode_grid", arguments, codes.codes, tile, dtype);
 }
 
 Tensor decode_cuda(const CudaKernels& kernels, const GgufCodes& codes, const io::Tile& tile, at::ScalarType dtype) {
-  Tensor values = at::empty({tile.rows(), tile.columns()}, codes.blocks.options().dtype(dtype));
-  const CudaDecodeGguf arguments{.dtype = cuda_dtype(dtype),
-                                 .format = codes.format,
-                                 .matrix_columns = codes.columns,
-                                 .blocks = codes.blocks.const_data_ptr(),
-                                 .row_begin = tile.row_begin,
-                                 .rows = tile.rows(),
-                                 .column_begin = tile.column_begin,
-                                 .columns = tile.columns(),
-                                 .out = values.mutable_data_ptr()};
-  const CudaPlace place = place_of(kernels, values);
-  require_launched(kernels, kernels.decode_gguf(&place, &arguments), "decode_gguf");
-  return values;
+  CudaDecodeGguf arguments{};
+  arguments.format = codes.format;
+  arguments.matrix_columns = codes.columns;
+  arguments.blocks = codes.blocks.const_data_ptr();
+  return decode_tile(kernels, kernels.decode_gguf, "decode_gguf", arguments, codes.blocks, tile, dtype);
 }
 
 Tensor multiply_codes_cuda(const CudaKernels& kernels, const io::BlockCodes& codes, int64_t outputs, const Tensor& x_TI) {
