@@ -10,10 +10,9 @@ import json
 
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel
-from diffusers.optimization import get_scheduler
 from diffusers.training_utils import compute_loss_weighting_for_sd3
 from diffusion_models import DIFFUSION, add_noise, stored
-from diffusion_training import steps_of
+from diffusion_training import train_steps
 from llama_reference import be_quiet, one_thread
 from peft import LoraConfig, PeftModel, get_peft_model
 from quantized import save
@@ -176,20 +175,7 @@ def schedule_tensors() -> dict[str, torch.Tensor]:
 def train() -> dict[str, torch.Tensor]:
     model, rows = load_adapted(), rows_of()
     trained = trained_parameters(model)
-    optimizer = torch.optim.AdamW(
-        trained.values(), lr=TRAINING["learning_rate"], eps=TRAINING["adam_epsilon"], weight_decay=TRAINING["weight_decay"]
-    )
-    lengths = {"num_warmup_steps": TRAINING["warmup_steps"], "num_training_steps": TRAINING["max_steps"]}
-    rates = get_scheduler(TRAINING["lr_scheduler_type"], optimizer, **lengths)
-    steps = []
-    for number, step_rows in enumerate(steps_of(rows, TRAINING)):
-        optimizer.zero_grad()
-        loss = sum(image_loss(model, row) for row in step_rows) / len(step_rows)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(trained.values(), TRAINING["max_grad_norm"]).item()
-        steps.append({"step": number + 1, "loss": loss.item(), "learning_rate": rates.get_last_lr()[0], "grad_norm": norm})
-        optimizer.step()
-        rates.step()
+    steps = train_steps(trained, rows, lambda row: image_loss(model, row), TRAINING)
     write_json(FOLDER / "expected_adapter.json", {"steps": steps, "num_trainable": sum(p.numel() for p in trained.values())})
     config = {
         "model": {"path": "model", "dtype": "float32", "device": "cpu"},

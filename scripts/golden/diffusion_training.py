@@ -149,22 +149,22 @@ def write_run(family: str, case: str) -> None:
     write_json(DIFFUSION / family / f"run_{case}.json", config)
 
 
-def train_steps(trained: dict[str, torch.nn.Parameter], rows: list, loss_of) -> list[dict]:
+def train_steps(trained: dict[str, torch.nn.Parameter], rows: list, loss_of, training: dict = TRAINING) -> list[dict]:
     """What a training logs of each step; the loss of a step is the mean of loss_of(row)."""
     optimizer = torch.optim.AdamW(
-        trained.values(), lr=TRAINING["learning_rate"], eps=TRAINING["adam_epsilon"], weight_decay=TRAINING["weight_decay"]
+        trained.values(), lr=training["learning_rate"], eps=training["adam_epsilon"], weight_decay=training["weight_decay"]
     )
-    lengths = {"num_warmup_steps": TRAINING["warmup_steps"], "num_training_steps": TRAINING["max_steps"]}
-    rates = get_scheduler(TRAINING["lr_scheduler_type"], optimizer, **lengths)
+    lengths = {"num_warmup_steps": training["warmup_steps"], "num_training_steps": training["max_steps"]}
+    rates = get_scheduler(training["lr_scheduler_type"], optimizer, **lengths)
     steps = []
-    for number, step_rows in enumerate(steps_of(rows, TRAINING)):
+    for number, step_rows in enumerate(steps_of(rows, training)):
         optimizer.zero_grad()
         total = 0.0
         for row in step_rows:
             loss = loss_of(row) / len(step_rows)
             loss.backward()
             total += loss.item()
-        norm = torch.nn.utils.clip_grad_norm_(trained.values(), TRAINING["max_grad_norm"]).item()
+        norm = torch.nn.utils.clip_grad_norm_(trained.values(), training["max_grad_norm"]).item()
         steps.append({"step": number + 1, "loss": total, "learning_rate": rates.get_last_lr()[0], "grad_norm": norm})
         optimizer.step()
         rates.step()
