@@ -1,4 +1,4 @@
-"""Trains LoRA on Stable Diffusion 1.5's UNet in its real shapes beside diffusers + PEFT, and compares speed and memory. See --help.
+"""Compares speed and memory of LoRA training on a UNet of Stable Diffusion 1.5's size with diffusers + PEFT. See --help.
 
 Exit code: 0 done, 1 a run failed or the two sides disagree, 2 usage.
 """
@@ -23,8 +23,8 @@ HEADER = [
 ]  # fmt: skip
 EXPLANATION = (
     "LoRA of rank 16 on the attention projections of Stable Diffusion 1.5's UNet (860 M random parameters), cached latents and text states, "
-    "no recomputation, beside diffusers {diffusers} + PEFT {peft} in the memory layout that a short run found faster; {cpu}, {threads} "
-    "threads. The sides take turns: the medians of {rounds} rounds of {steps} steps, without the first step. Memory is the peak of the "
+    "no recomputation, compared with diffusers {diffusers} + PEFT {peft} in whichever memory layout was faster in a short run; {cpu}, "
+    "{threads} threads. The sides take turns: the medians of {rounds} rounds of {steps} steps, without the first step. Memory is the peak of the "
     "resident set minus the weights' file; for diffusers the peak after loading. Torch's rate is that of its convolutions and products at "
     "the step's shapes, forward and for the gradient of the input, measured in the same run; the step's products of attention count with "
     "them. Written by `scripts/bench/diffusion.sh`."

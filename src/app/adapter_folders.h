@@ -9,7 +9,7 @@
 namespace lora::app {
 
 /// Adapters of a pipeline as folders in PEFT's format. A file in diffusers' or kohya's format is converted into a temporary folder, which
-/// goes with this object.
+/// is deleted with this object.
 class AdapterFolders {
  public:
   /// @param adapters folders or files. Throws model Error for a file that is not an adapter of a pipeline, and for modules that its format

@@ -44,7 +44,7 @@ void require_adapter_of_network(const fs::path& folder, const std::string& where
   if (!components.empty()) {
     config_error(where, "changes text encoders too: found " + join(components) + " in " + folder.string() +
                             ", expected an adapter of the network alone, because this version trains and evaluates only that. To continue "
-                            "without them, give a copy of the folder that lacks them.");
+                            "without them, give a copy of the folder without them.");
   }
 }
 

@@ -3,7 +3,7 @@
 
 namespace lora::app {
 
-/// A new folder for temporary files, which is deleted with its contents when the object goes.
+/// A new folder for temporary files, which is deleted with its contents when the object is destroyed.
 class TemporaryFolder {
  public:
   /// In TMPDIR, or /tmp. Throws output Error if nothing can be created there.

@@ -39,7 +39,7 @@ Field<AdaLoraOptions> stored_ranks_field() {
 /// PEFT warns and ignores it too.
 Field<AdaLoraOptions> ignored_rank_field() {
   const Rule rule = integer(1, kLargestFormulaRank);
-  Field<AdaLoraOptions> field{"r", "Without effect, as in PEFT: init_r and target_r are the ranks.", rule.schema, 8,
+  Field<AdaLoraOptions> field{"r", "Has no effect, as in PEFT: the ranks are init_r and target_r.", rule.schema, 8,
                               [rule](const Json& value, AdaLoraOptions&, const ConfigPlace& at) {
                                 if (accept(rule, value, at) && value != 8) {
                                   log::warn("[adapter.r] AdaLoRA does not use r: found " + value.dump() +
@@ -65,13 +65,14 @@ void add_schedule(Table<AdaLoraOptions>& table) {
           "beta1", [](auto& o) -> auto& { return o.beta1; }, number({.above = 0, .below = 1}),
           "Decay of the mean sensitivity of the loss to a number.")
       .value(
-          "beta2", [](auto& o) -> auto& { return o.beta2; }, number({.above = 0, .below = 1}), "Decay of the mean uncertainty of it.")
+          "beta2", [](auto& o) -> auto& { return o.beta2; }, number({.above = 0, .below = 1}),
+          "Decay of the mean uncertainty of that sensitivity.")
       .value(
           "orth_reg_weight", [](auto& o) -> auto& { return o.orth_reg_weight; }, number({.from = 0}),
           "Weight of the loss's term that keeps the singular vectors orthogonal.");
 }
 
-/// PEFT's config inherits the keys of LoRA's, which AdaLoRA refuses or does not read.
+/// PEFT's config inherits LoRA's keys, which AdaLoRA refuses or does not read.
 void add_keys_of_lora(Table<AdaLoraOptions>& table) {
   const std::vector<std::pair<std::string, Json>> of_lora{{"use_rslora", false},
                                                           {"use_dora", false},
@@ -111,7 +112,7 @@ void add_keys(Table<AdaLoraOptions>& table) {
           "target_r", [](auto& o) -> auto& { return o.target_r; }, integer(1, kLargestFormulaRank), "Mean rank of the modules at the end.")
       .value(
           "lora_alpha", [](auto& o) -> auto& { return o.lora_alpha; }, number({.above = 0}),
-          "Strength of the adapter, scaled by lora_alpha / init_r.")
+          "Scale of the adapter: it is multiplied by lora_alpha / init_r.")
       .value(
           "lora_dropout", [](auto& o) -> auto& { return o.lora_dropout; }, number({.from = 0, .below = 1}),
           "Dropout rate of the adapter's inputs in training.");

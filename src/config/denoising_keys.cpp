@@ -48,7 +48,7 @@ void add_flow_keys(Table<TrainOptions>& table) {
   table
       .choice(
           "weighting_scheme", [](auto& o) -> auto& { return o.denoising.weighting_scheme; }, train::kWeightingSchemes,
-          "Images, flow matching (Stable Diffusion 3): how timesteps are drawn and what their losses count, as in diffusers' scripts "
+          "Images, flow matching (Stable Diffusion 3): how timesteps are drawn and their losses weighted, as in diffusers' scripts "
           "(default: logit_normal).")
       .only_where_given()
       .example("none")
@@ -64,13 +64,13 @@ void add_flow_keys(Table<TrainOptions>& table) {
       .example(0.8)
       .value(
           "mode_scale", [](auto& o) -> auto& { return o.denoising.mode_scale; }, number({}),
-          "Images, weighting_scheme mode: how far timesteps are from evenly drawn (default: 1.29).")
+          "Images, weighting_scheme mode: how unevenly timesteps are drawn (default: 1.29).")
       .only_where_given()
       .example(0.81)
       .value(
           "precondition_outputs", [](auto& o) -> auto& { return o.denoising.precondition_outputs; }, boolean(),
-          "Images, flow matching: the loss is that of the image which a prediction stands for, which counts noisy timesteps more; the "
-          "default of diffusers' Stable Diffusion 3 script (default: false).")
+          "Images, flow matching: compute the loss on the image that a prediction implies, which gives noisy timesteps more weight; "
+          "on by default in diffusers' Stable Diffusion 3 script (default: false).")
       .only_where_given()
       .example(true);
 }

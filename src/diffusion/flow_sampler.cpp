@@ -50,8 +50,8 @@ class FlowEuler : public Sampler {
   FlowEuler(std::vector<float> sigmas, int64_t num_timesteps) : Sampler(network_times(sigmas, num_timesteps)), sigmas_(std::move(sigmas)) {}
 
   Tensor step(const Tensor& latents_NCHW, const Tensor& prediction_NCHW, const Tensor&, int64_t step) override {
-    const float way = sigmas_[static_cast<size_t>(step) + 1] - sigmas_[static_cast<size_t>(step)];
-    return latents_NCHW + way * prediction_NCHW;
+    const float sigma_step = sigmas_[static_cast<size_t>(step) + 1] - sigmas_[static_cast<size_t>(step)];
+    return latents_NCHW + sigma_step * prediction_NCHW;
   }
 
  private:

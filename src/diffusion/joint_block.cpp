@@ -118,8 +118,8 @@ Tensor JointBlock::fed(const GeluFeedForward& feed, const Tensor& x_TC, const Te
 
 Tensor JointBlock::text_after(const Tensor& text_SC, const Tensor& result_NLHE, const std::vector<Tensor>& changes,
                               const nn::Pass& text) const {
-  const Tensor told_SC = text_SC + gated(of_text_.project_out(result_NLHE, text), changes[kGate]);
-  return fed(*feed_text_, told_SC, changes.data(), text);
+  const Tensor attended_SC = text_SC + gated(of_text_.project_out(result_NLHE, text), changes[kGate]);
+  return fed(*feed_text_, attended_SC, changes.data(), text);
 }
 
 Tensor JointBlock::forward(const Tensor& rows_XC, int64_t text_rows, const Tensor& embedding_NC, const ImagePass& pass) const {
@@ -133,10 +133,12 @@ Tensor JointBlock::forward(const Tensor& rows_XC, int64_t text_rows, const Tenso
   const std::vector<Tensor> changes = changes_of(norm1_), of_text = changes_of(norm1_context_);
   // The last block's text has its scale first.
   const size_t scale = shape_.is_last ? kShift : kScale, shift = shape_.is_last ? kScale : kShift;
-  const StreamAttention::Heads seen = of_patches_.heads(modulated_norm(x_TC, changes[kScale], changes[kShift]), images, patches);
-  const StreamAttention::Heads told = of_text_.heads(modulated_norm(text_SC, of_text[scale], of_text[shift]), images, text);
-  const Tensor result_NLHE = ops::rectangle_attention(at::cat({seen.q_NLHE, told.q_NLHE}, 1), at::cat({seen.k_NLHE, told.k_NLHE}, 1),
-                                                      at::cat({seen.v_NLHE, told.v_NLHE}, 1), scale_);
+  const StreamAttention::Heads of_image = of_patches_.heads(modulated_norm(x_TC, changes[kScale], changes[kShift]), images, patches);
+  const StreamAttention::Heads of_words = of_text_.heads(modulated_norm(text_SC, of_text[scale], of_text[shift]), images, text);
+  const auto joined = [](const Tensor& one_NLHE, const Tensor& other_NLHE) { return at::cat({one_NLHE, other_NLHE}, 1); };
+  const Tensor result_NLHE =
+      ops::rectangle_attention(joined(of_image.q_NLHE, of_words.q_NLHE), joined(of_image.k_NLHE, of_words.k_NLHE),
+                               joined(of_image.v_NLHE, of_words.v_NLHE), scale_);
   const int64_t patch_count = patch_rows / images, text_count = text_rows / images;
   Tensor y_TC = x_TC + gated(of_patches_.project_out(result_NLHE.narrow(1, 0, patch_count), patches), changes[kGate]);
   if (second_ != nullptr) {
@@ -163,7 +165,7 @@ std::vector<nn::Host*> JointBlock::hosts() const {
   return all;
 }
 
-/// Of each branch: the norm's input, its result, the modulated one, and the branch's result before the gate.
+/// Each branch keeps the input and the output of its norm, the modulated output, and its own result before the gate.
 nn::Kept JointBlock::kept_of_patch(nn::Recompute recompute) const {
   const nn::Kept branch{4 * channels(), 2};
   const nn::Kept second = second_ == nullptr ? nn::Kept{} : branch + second_->kept();

@@ -38,7 +38,7 @@ const NetworkKind& kind_of(const std::string& component, const JsonReader& confi
         known.emplace_back(kind.class_name);
       }
     }
-    model_error(config.where() + ": _class_name", "is no network that can be trained: found " + (name.empty() ? "none" : name) +
+    model_error(config.where() + ": _class_name", "is not a network that can be trained: found " + (name.empty() ? "none" : name) +
                                                       ", expected " + join(known));
   }
   return *found;

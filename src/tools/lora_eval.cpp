@@ -26,7 +26,8 @@ void add_data_flags(CLI::App& cli, lora::app::EvalRequest& request) {
       ->type_name("WHAT");
   tools::add_chat_template_flag(cli, request.chat_template, "messages and instruction rows");
   tools::add_text_flags(cli, request.documents, request.parse_special_tokens);
-  cli.add_option("--resolution", request.resolution, "Images: pixels of a square that they get the area of (default: the model's)")
+  cli.add_option("--resolution", request.resolution,
+                 "Images: resize them to the area of a square with a side of N pixels (default: the model's)")
       ->type_name("N")
       ->check(tools::whole_number(8, 1 << 14));
   cli.add_option("--cache-dir", request.cache_dir, "Images: keep what the encoders compute in this folder (default: a temporary folder)")

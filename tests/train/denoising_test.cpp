@@ -197,7 +197,7 @@ TEST(Denoising, FlowMatchingWeighsErrorsAndDrawsTimestepsByItsScheme) {
   images.schedule = flow;
   DenoisingOptions& own = images.options.denoising;
   const double sigma = 3 * 0.9 / (1 + 2 * 0.9);
-  const Tensor predicted = 0.5 * ((1 - sigma) * latents + sigma * noise) + 0.25 + sigma;  // the network is told 1000 sigma
+  const Tensor predicted = 0.5 * ((1 - sigma) * latents + sigma * noise) + 0.25 + sigma;  // the network gets 1000 sigma
   const double error = (predicted - (noise - latents)).square().mean().item<double>();
   const double cosmap = 2 / (3.14159265358979 * (1 - 2 * sigma + 2 * sigma * sigma));
   for (const auto& [scheme, weight] : {std::pair(WeightingScheme::kNone, 1.0), std::pair(WeightingScheme::kLogitNormal, 1.0),

@@ -24,7 +24,7 @@ struct EvalRequest {
   bool compare_base = false;             ///< --compare-base: also evaluate the base model, first
   std::filesystem::path token_logprobs;  ///< --token-logprobs; empty: not written
   std::filesystem::path predictions;     ///< --predictions: one row for each row of the data; empty: not written
-  int64_t resolution = 0;                ///< --resolution: side of the square that images have the area of; 0: the model's
+  int64_t resolution = 0;                ///< --resolution: images are resized to the area of a square with this side; 0: the model's
   std::filesystem::path cache_dir;       ///< --cache-dir: keeps encoded images and captions; empty: a temporary folder
   bool json = false;                     ///< --json
 };

@@ -5,7 +5,7 @@ namespace lora::diffusion {
 
 /// Rectified flow (Liu et al.: Flow Straight and Fast, 2023; Esser et al. 2024, section 2): the noisy latents are (1 - sigma) · latents +
 /// sigma · noise, and the network predicts noise - latents. Sigmas are those of diffusers' FlowMatchEulerDiscreteScheduler, in which the
-/// timestep t here is number T - 1 - t; the network is told sigma · T.
+/// timestep t here is number T - 1 - t; the network gets sigma · T.
 class FlowSchedule : public TrainingSchedule {
  public:
   /// Reads num_train_timesteps, shift and use_dynamic_shifting of a scheduler_config.json. With use_dynamic_shifting training does not

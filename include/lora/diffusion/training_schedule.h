@@ -17,7 +17,7 @@ class TrainingSchedule {
   virtual ~TrainingSchedule() = default;
 
   virtual int64_t num_timesteps() const = 0;
-  /// What the network is told of the int64 timesteps [N].
+  /// The int64 timesteps [N] in the form in which the network takes them.
   virtual Tensor network_times(const Tensor& timesteps_N) const = 0;
   /// The latents with as much noise as the timesteps have.
   virtual Tensor add_noise(const Tensor& latents_NCHW, const Tensor& noise_NCHW, const Tensor& timesteps_N) const = 0;
