@@ -40,6 +40,8 @@ class Lanes::State {
     if (workers_.empty()) {
       start_workers();
     }
+    // MKL has one number of threads for the whole process: it is set while no lane computes.
+    at::set_num_threads(own_threads_);
     {
       const std::lock_guard lock(mutex_);
       job_ = &job;
@@ -51,11 +53,10 @@ class Lanes::State {
       ++round_;
     }
     changed_.notify_all();
-    at::set_num_threads(own_threads_);
     take_items();
-    at::set_num_threads(all_threads_);
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return idle_ == workers_.size(); });
+    at::set_num_threads(all_threads_);
     if (error_ != nullptr) {
       std::rethrow_exception(std::exchange(error_, nullptr));
     }
