@@ -147,7 +147,7 @@ void for_each_of_flat(const peft::Method& method, const Tensor& flat, const Use&
   EXPECT_EQ(start, flat.numel());
 }
 
-void expect_gradients(const peft::Method& method, const Tensor& flat, double tolerance, const std::string& what) {
+void expect_flat_gradients(const peft::Method& method, const Tensor& flat, double tolerance, const std::string& what) {
   for_each_of_flat(method, flat, [&](const nn::Parameter& parameter, const Tensor& expected) {
     test::expect_close(parameter.tensor.grad(), expected, tolerance, what + " " + parameter.name);
   });
@@ -160,7 +160,7 @@ void expect_golden_gradients(const std::string& family, const std::string& name,
   const std::vector<Tensor> predictions = run_four_rows(model, family, recompute);
   test::expect_close(predictions[0], file.tensor(name + ".prediction.0"), 1e-5, family + " " + name);
   test::expect_close(predictions[1], file.tensor(name + ".prediction.2"), 1e-5, family + " " + name);
-  expect_gradients(*method, file.tensor(name + ".grad"), kFloatNoise, family + " " + name);
+  expect_flat_gradients(*method, file.tensor(name + ".grad"), kFloatNoise, family + " " + name);
 }
 
 TEST(UNet, LoraOnAttentionHasTheGradientsOfPeft) {
@@ -192,7 +192,7 @@ TEST(UNet, LoraOnEveryModuleHasTheGradientsOfPeft) {
         parameter.tensor.set_data(value.to(dtype, /*non_blocking=*/false, /*copy=*/true));
       });
       run_four_rows(model, family, dtype == at::kFloat ? nn::Recompute::kLayers : nn::Recompute::kNothing);
-      expect_gradients(*method, file.tensor("grad"), tolerance, family + " " + c10::toString(dtype));
+      expect_flat_gradients(*method, file.tensor("grad"), tolerance, family + " " + c10::toString(dtype));
     }
   }
 }
