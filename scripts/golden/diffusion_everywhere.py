@@ -2,13 +2,13 @@
 
     PYTHONPATH=<folder of diffusers and open_clip> python diffusion_everywhere.py
 
-`value.<key>` are the adapter's tensors, `grad.<key>` the gradients of the mean loss of the first four rows, by PEFT's keys. They are
+`value` are the adapter's tensors, `grad` the gradients of the mean loss of the first four rows, flat in the order of PEFT's keys. They are
 computed in float64: in float32 the gradients of diffusers' own modules move by 1e-5 of a tensor's largest value.
 """
 
 import torch
 from diffusion_models import DIFFUSION, FAMILIES
-from diffusion_training import image_loss, load_unet, rows_of, schedule_of, trained_parameters
+from diffusion_training import flat, image_loss, load_unet, rows_of, schedule_of, trained_parameters
 from llama_reference import be_quiet, one_thread
 from peft import LoraConfig, get_peft_model
 from quantized import save
@@ -29,8 +29,7 @@ def everywhere(family: str) -> dict[str, torch.Tensor]:
     rows = rows_of(family, torch.float64)[:4]
     schedule = schedule_of(family)
     (sum(image_loss(model, schedule, row) for row in rows) / len(rows)).backward()
-    tensors = {f"value.{key}": parameter.to(torch.bfloat16) for key, parameter in trained.items()}
-    return tensors | {f"grad.{key}": parameter.grad.float() for key, parameter in trained.items()}
+    return {"value": flat(trained).to(torch.bfloat16), "grad": flat({key: parameter.grad for key, parameter in trained.items()}).float()}
 
 
 def main() -> None:

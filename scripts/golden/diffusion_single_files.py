@@ -203,7 +203,7 @@ def main() -> None:
             check_with_diffusers(family, file)
     short = {family: shortened(family, table) for family, table in tables.items()}
     (DIFFUSION / "single_files.json").write_text(json.dumps(short, indent=0, separators=(",", ":")) + "\n", encoding="utf-8")
-    rows = [json.dumps(row, ensure_ascii=True) for row in texts()]
+    rows = [json.dumps(row, ensure_ascii=False, separators=(",", ":")) for row in texts()]
     (DIFFUSION / "texts.json").write_text("[\n" + ",\n".join(rows) + "\n]\n", encoding="utf-8")
 
 

@@ -116,6 +116,11 @@ def trained_parameters(model) -> dict[str, torch.nn.Parameter]:
     return {key.replace(".default", ""): parameter for key, parameter in model.named_parameters() if parameter.requires_grad}
 
 
+def flat(tensors: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The numbers of all tensors in the order of their keys: a key in a file takes more room than the numbers of a small tensor."""
+    return torch.cat([tensors[key].detach().flatten() for key in sorted(tensors)])
+
+
 def gradient_tensors(family: str, case: str) -> dict[str, torch.Tensor]:
     """Of the mean loss of the first four rows; and the network's outputs for `unet.even` of expected.safetensors' first row."""
     model, schedule = load_adapted(family, case), schedule_of(family)
@@ -123,7 +128,7 @@ def gradient_tensors(family: str, case: str) -> dict[str, torch.Tensor]:
     losses = [image_loss(model, schedule, row) for row in rows]
     (sum(losses) / len(rows)).backward()
     tensors = {f"{case}.losses": torch.stack(losses).detach()}
-    tensors |= {f"{case}.grad.{key}": parameter.grad for key, parameter in trained_parameters(model).items()}
+    tensors[f"{case}.grad"] = flat({key: parameter.grad for key, parameter in trained_parameters(model).items()})
     with torch.no_grad():
         tensors[f"{case}.snr_losses"] = torch.stack([image_loss(model, schedule, row, 5.0) for row in rows])
         for place in (0, 2):

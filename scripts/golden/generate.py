@@ -120,7 +120,7 @@ def main() -> None:
     with one_thread(), torch.no_grad():
         cases = {name: greedy_rows(name) if name in chosen else before[name] for name in CASES if name in chosen or name in before}
         tensors, metadata = sampling_tensors()
-    lines = [f'"{name}": [\n' + ",\n".join(json.dumps(row) for row in rows) + "\n]" for name, rows in cases.items()]
+    lines = [f'"{name}": [\n' + ",\n".join(json.dumps(row, separators=(",", ":")) for row in rows) + "\n]" for name, rows in cases.items()]
     (DATA / "greedy.json").write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
     save_file(tensors, DATA / "sampling.safetensors", metadata=metadata)
     write_json(DATA / "VERSIONS.json", versions())

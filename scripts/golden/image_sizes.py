@@ -66,7 +66,7 @@ def main():
             cases.append({"resolution": resolution, "min": smallest, "max": largest, "step": step, "upscale": upscale,
                           "buckets": manager.predefined_resos, "images": rows})
     fixed = [[width, height, *resized_to(512, width, height)] for width, height in sizes()]
-    FILE.write_text(json.dumps({"buckets": cases, "resize_512": fixed}) + "\n")
+    FILE.write_text(json.dumps({"buckets": cases, "resize_512": fixed}, separators=(",", ":")) + "\n")
     print(f"{FILE}: {FILE.stat().st_size} bytes")
 
 

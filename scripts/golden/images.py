@@ -259,7 +259,7 @@ def main():
     versions = {"pillow": PIL.__version__, "libjpeg_turbo": features.version("libjpeg_turbo"), "webp": features.version("webp")}
     expected = {"versions": versions, "images": {name: decoded(sources[name]) for name in sorted(sources)}, "resized": resized(),
                 "damaged": [outcome(damaged(sources, number)[1]) for number in range(NUM_DAMAGED)]}
-    (FOLDER / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
+    (FOLDER / "expected.json").write_text(json.dumps(expected, separators=(",", ":")) + "\n")
     errors = sum(value is None for value in expected["damaged"])
     print(f"{len(sources)} images, {sum(map(len, sources.values()))} bytes; {errors} of {NUM_DAMAGED} damaged ones are errors")
 

@@ -204,7 +204,7 @@ def main() -> None:
         for name, case in chosen.items():
             print_stability(name, case) if options.stability else write_case(name, case)
         if not options.stability:
-            (DATA / "rope.json").write_text(json.dumps(rope_table(), indent=1) + "\n", encoding="utf-8")
+            (DATA / "rope.json").write_text(json.dumps(rope_table(), separators=(",", ":")) + "\n", encoding="utf-8")
             write_json(DATA / "VERSIONS.json", versions())
             write_versions(DATA.parent / "quantized" / "training", "transformers", "peft", "bitsandbytes")
 

@@ -82,7 +82,7 @@ def main():
             "kwargs": kwargs,
             "learning_rates": learning_rates(kind, warmup, total, rate, kwargs),
         }
-        lines.append(json.dumps(case))
+        lines.append(json.dumps(case, separators=(",", ":")))
     OUTPUT.parent.mkdir(parents=True, exist_ok=True)
     OUTPUT.write_text('{"versions": ' + json.dumps(versions) + ', "cases": [\n' + ",\n".join(lines) + "\n]}\n")
     print(f"{len(lines)} cases in {OUTPUT}")

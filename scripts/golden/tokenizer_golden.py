@@ -100,7 +100,7 @@ def main():
             result["models"][name] = {
                 "pieces": processor.get_piece_size(), "bos": processor.bos_id(), "eos": processor.eos_id(),
                 "ids": ids, "decoded": {str(i): text for i, text in enumerate(map(processor.decode, ids)) if text != texts[i]}}
-    text = json.dumps(result, ensure_ascii=True, separators=(",", ":"))
+    text = json.dumps(result, ensure_ascii=False, separators=(",", ":"))
     (target / "golden.json").write_text(text + "\n", encoding="utf-8")
 
 

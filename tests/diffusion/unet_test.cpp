@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "lora/diffusion/pipeline.h"
@@ -131,14 +132,25 @@ std::vector<Tensor> run_four_rows(const nn::Model& model, const std::string& fam
 /// In float32 the gradients of diffusers' own modules differ from those in float64 by up to 2.5e-5 of a tensor's largest value.
 constexpr double kFloatNoise = 5e-5;
 
-/// @param prefix of the keys in the file. PEFT's parameters of magnitudes have one more word than its files.
-void expect_gradients_of_file(const peft::Method& method, const io::SafetensorsFile& file, const std::string& prefix,
-                              double tolerance, const std::string& what) {
-  EXPECT_FALSE(method.parameters().empty());
-  for (const nn::Parameter& parameter : method.parameters()) {
-    const std::string key = prefix + "base_model.model." + parameter.name;
-    test::expect_close(parameter.tensor.grad(), file.tensor(file.contains(key) ? key : key + ".weight"), tolerance, what + " " + key);
+/// Calls `use` with each trained parameter and its numbers: `flat` holds those of all of them, in the order of their names.
+template <class Use>
+void for_each_of_flat(const peft::Method& method, const Tensor& flat, const Use& use) {
+  std::vector<nn::Parameter> parameters = method.parameters();
+  std::ranges::sort(parameters, {}, &nn::Parameter::name);
+  int64_t start = 0;
+  for (const nn::Parameter& parameter : parameters) {
+    const int64_t count = parameter.tensor.numel();
+    ASSERT_LE(start + count, flat.numel()) << parameter.name;
+    use(parameter, flat.slice(0, start, start + count).view(parameter.tensor.sizes()));
+    start += count;
   }
+  EXPECT_EQ(start, flat.numel());
+}
+
+void expect_flat_gradients(const peft::Method& method, const Tensor& flat, double tolerance, const std::string& what) {
+  for_each_of_flat(method, flat, [&](const nn::Parameter& parameter, const Tensor& expected) {
+    test::expect_close(parameter.tensor.grad(), expected, tolerance, what + " " + parameter.name);
+  });
 }
 
 void expect_golden_gradients(const std::string& family, const std::string& name, nn::Recompute recompute) {
@@ -148,7 +160,7 @@ void expect_golden_gradients(const std::string& family, const std::string& name,
   const std::vector<Tensor> predictions = run_four_rows(model, family, recompute);
   test::expect_close(predictions[0], file.tensor(name + ".prediction.0"), 1e-5, family + " " + name);
   test::expect_close(predictions[1], file.tensor(name + ".prediction.2"), 1e-5, family + " " + name);
-  expect_gradients_of_file(*method, file, name + ".grad.", kFloatNoise, family);
+  expect_flat_gradients(*method, file.tensor(name + ".grad"), kFloatNoise, family + " " + name);
 }
 
 TEST(UNet, LoraOnAttentionHasTheGradientsOfPeft) {
@@ -176,11 +188,11 @@ TEST(UNet, LoraOnEveryModuleHasTheGradientsOfPeft) {
       options.target_modules = {peft::ModuleChoice::Kind::kList, targets, ""};
       const std::unique_ptr<peft::Method> method = peft::attach_adapter(options, model, peft::BaseReference("", ""), /*seed=*/1);
       const io::SafetensorsFile file(family_folder(family) / "everywhere.safetensors");
-      for (const nn::Parameter& parameter : method->parameters()) {
-        parameter.tensor.set_data(file.tensor("value.base_model.model." + parameter.name).to(dtype));
-      }
+      for_each_of_flat(*method, file.tensor("value"), [dtype](const nn::Parameter& parameter, const Tensor& value) {
+        parameter.tensor.set_data(value.to(dtype, /*non_blocking=*/false, /*copy=*/true));
+      });
       run_four_rows(model, family, dtype == at::kFloat ? nn::Recompute::kLayers : nn::Recompute::kNothing);
-      expect_gradients_of_file(*method, file, "grad.", tolerance, family + " " + c10::toString(dtype));
+      expect_flat_gradients(*method, file.tensor("grad"), tolerance, family + " " + c10::toString(dtype));
     }
   }
 }
