@@ -122,7 +122,8 @@ Tensor JointBlock::text_after(const Tensor& text_SC, const Tensor& result_NLHE, 
   return fed(*feed_text_, told_SC, changes.data(), text);
 }
 
-Tensor JointBlock::forward(const Tensor& rows_XC, int64_t text_rows, const Tensor& embedding_NC, const ImagePass& pass) const {
+Tensor JointBlock::forward(const Tensor& rows_XC, int64_t text_rows, const Tensor& embedding_NC, const ImagePass& pass,
+                           const RotaryTables& rope) const {
   const int64_t images = embedding_NC.size(0), patch_rows = rows_XC.size(0) - text_rows;
   const nn::Pass patches = pass.places(patch_rows / images), text = pass.places(text_rows / images);
   const Tensor x_TC = rows_XC.narrow(0, 0, patch_rows), text_SC = rows_XC.narrow(0, patch_rows, text_rows);
@@ -135,8 +136,8 @@ Tensor JointBlock::forward(const Tensor& rows_XC, int64_t text_rows, const Tenso
   const size_t scale = shape_.is_last ? kShift : kScale, shift = shape_.is_last ? kScale : kShift;
   const StreamAttention::Heads seen = of_patches_.heads(modulated_norm(x_TC, changes[kScale], changes[kShift]), images, patches);
   const StreamAttention::Heads told = of_text_.heads(modulated_norm(text_SC, of_text[scale], of_text[shift]), images, text);
-  const Tensor result_NLHE = ops::rectangle_attention(at::cat({seen.q_NLHE, told.q_NLHE}, 1), at::cat({seen.k_NLHE, told.k_NLHE}, 1),
-                                                      at::cat({seen.v_NLHE, told.v_NLHE}, 1), scale_);
+  const Tensor q_NLHE = turned(at::cat({seen.q_NLHE, told.q_NLHE}, 1), rope), k_NLHE = turned(at::cat({seen.k_NLHE, told.k_NLHE}, 1), rope);
+  const Tensor result_NLHE = ops::rectangle_attention(q_NLHE, k_NLHE, at::cat({seen.v_NLHE, told.v_NLHE}, 1), scale_);
   const int64_t patch_count = patch_rows / images, text_count = text_rows / images;
   Tensor y_TC = x_TC + gated(of_patches_.project_out(result_NLHE.narrow(1, 0, patch_count), patches), changes[kGate]);
   if (second_ != nullptr) {
