@@ -122,7 +122,8 @@ Tensor JointBlock::text_after(const Tensor& text_SC, const Tensor& result_NLHE, 
   return fed(*feed_text_, attended_SC, changes.data(), text);
 }
 
-Tensor JointBlock::forward(const Tensor& rows_XC, int64_t text_rows, const Tensor& embedding_NC, const ImagePass& pass) const {
+Tensor JointBlock::forward(const Tensor& rows_XC, int64_t text_rows, const Tensor& embedding_NC, const ImagePass& pass,
+                           const RotaryTables& rope) const {
   const int64_t images = embedding_NC.size(0), patch_rows = rows_XC.size(0) - text_rows;
   const nn::Pass patches = pass.places(patch_rows / images), text = pass.places(text_rows / images);
   const Tensor x_TC = rows_XC.narrow(0, 0, patch_rows), text_SC = rows_XC.narrow(0, patch_rows, text_rows);
@@ -137,7 +138,8 @@ Tensor JointBlock::forward(const Tensor& rows_XC, int64_t text_rows, const Tenso
   const StreamAttention::Heads of_words = of_text_.heads(modulated_norm(text_SC, of_text[scale], of_text[shift]), images, text);
   const auto joined = [](const Tensor& one_NLHE, const Tensor& other_NLHE) { return at::cat({one_NLHE, other_NLHE}, 1); };
   const Tensor result_NLHE =
-      ops::rectangle_attention(joined(of_image.q_NLHE, of_words.q_NLHE), joined(of_image.k_NLHE, of_words.k_NLHE),
+      ops::rectangle_attention(rotated(joined(of_image.q_NLHE, of_words.q_NLHE), rope),
+                               rotated(joined(of_image.k_NLHE, of_words.k_NLHE), rope),
                                joined(of_image.v_NLHE, of_words.v_NLHE), scale_);
   const int64_t patch_count = patch_rows / images, text_count = text_rows / images;
   Tensor y_TC = x_TC + gated(of_patches_.project_out(result_NLHE.narrow(1, 0, patch_count), patches), changes[kGate]);

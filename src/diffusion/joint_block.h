@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "diffusion/image_pass.h"
+#include "diffusion/image_rope.h"
 #include "lora/nn/linear.h"
 #include "lora/nn/rms_norm.h"
 
@@ -73,8 +74,9 @@ class JointBlock {
 
   /// Both streams after the block: the rows of patches, then those of the text; the last block's are patches alone.
   /// @param rows_XC the rows of patches, then those of the text. @param text_rows how many of them are the text's.
-  /// @param embedding_NC silu of the embedding of timesteps and pooled texts.
-  Tensor forward(const Tensor& rows_XC, int64_t text_rows, const Tensor& embedding_NC, const ImagePass& pass) const;
+  /// @param embedding_NC silu of the embedding of timesteps and pooled texts. @param rope of an image's patches and text (FLUX).
+  Tensor forward(const Tensor& rows_XC, int64_t text_rows, const Tensor& embedding_NC, const ImagePass& pass,
+                 const RotaryTables& rope = {}) const;
 
   std::vector<nn::Host*> hosts() const;
   /// What a pass keeps per patch, and per position of the text; what backward needs in addition per row.

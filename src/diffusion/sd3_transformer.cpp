@@ -3,16 +3,13 @@
 
 #include <ATen/ATen.h>
 
-#include <stdexcept>
-
 #include "diffusion/adaptive_norm.h"
 #include "diffusion/joint_block.h"
+#include "diffusion/network_body.h"
 #include "diffusion/sd3_config.h"
 #include "diffusion/time_embedding.h"
 #include "lora/base/error.h"
-#include "lora/io/tensor_facts.h"
 #include "lora/nn/conv2d.h"
-#include "lora/nn/denoiser.h"
 
 namespace lora::diffusion {
 
@@ -21,7 +18,7 @@ namespace {
 constexpr int64_t kTimeChannels = 256;
 constexpr int64_t kSd3TextPositions = 77 + 256;  // of CLIP's and T5's texts
 
-class Sd3Transformer : public nn::Body, public nn::Denoiser {
+class Sd3Transformer : public NetworkBody {
  public:
   Sd3Transformer(Sd3Config config, io::WeightSource& source, const at::TensorOptions& options);
 
@@ -29,20 +26,12 @@ class Sd3Transformer : public nn::Body, public nn::Denoiser {
                  const nn::Pass& pass) const override;
   int64_t latent_channels() const override { return config_.in_channels; }
 
-  Tensor hidden(const nn::Pass&) const override { throw std::logic_error("this network predicts from latents: call Denoiser::predict"); }
-  int64_t hidden_size() const override { return config_.out_channels; }
-  std::vector<nn::Host*> hosts() override { return modules(); }
-  std::vector<nn::Parameter> base_parameters() const override { return nn::base_parameters_of(modules()); }
   /// Those of diffusers' training scripts.
   std::vector<std::string> default_target_modules() const override;
-  int64_t vocab_size() const override { return 0; }
-  at::ScalarType dtype() const override { return at::typeMetaToScalarType(options_.dtype()); }
-  at::Device device() const override { return options_.device(); }
   nn::PassMemory pass_memory(nn::Recompute recompute) const override;
-  bool keeps_keys(int64_t, int64_t) const override { return false; }
 
  private:
-  std::vector<nn::Host*> modules() const;
+  std::vector<nn::Host*> modules() const override;
   /// Throws model Error for inputs of other shapes than the network's.
   void require_inputs(const Tensor& latents_NCHW, const nn::ImageCondition& condition) const;
   /// The middle of the stored positions, [1, h * w, D].
@@ -54,7 +43,6 @@ class Sd3Transformer : public nn::Body, public nn::Denoiser {
   Tensor unpatched(const Tensor& patches_TO, const Tensor& latents_NCHW) const;
 
   Sd3Config config_;
-  at::TensorOptions options_;
   Sinusoid sinusoid_;
   nn::Conv2d patch_embedding_;
   Tensor positions_1GD_;  ///< G places of a square grid
@@ -72,8 +60,8 @@ nn::Conv2dShape patch_shape(const Sd3Config& config) {
 }
 
 Sd3Transformer::Sd3Transformer(Sd3Config config, io::WeightSource& source, const at::TensorOptions& options)
-    : config_(std::move(config)),
-      options_(options),
+    : NetworkBody(options),
+      config_(std::move(config)),
       sinusoid_{kTimeChannels, /*cosine_first=*/true, /*freq_shift=*/0.0},
       patch_embedding_("pos_embed.proj", patch_shape(config_), source, options),
       positions_1GD_(source.get("pos_embed.pos_embed", {1, config_.grid_side * config_.grid_side, config_.channels()},
@@ -97,18 +85,10 @@ std::vector<std::string> Sd3Transformer::default_target_modules() const {
 }
 
 void Sd3Transformer::require_inputs(const Tensor& latents_NCHW, const nn::ImageCondition& condition) const {
-  const auto require = [](const char* what, const Tensor& tensor, const std::vector<int64_t>& expected) {
-    if (!tensor.defined() || tensor.sizes() != expected) {
-      model_error("transformer", std::string("was given inputs of another model: found ") + what + " " +
-                                     (tensor.defined() ? io::shape_text(tensor.sizes()) : "missing") + ", expected " +
-                                     io::shape_text(expected));
-    }
-  };
-  const auto size = [](const Tensor& tensor, int64_t dim) { return tensor.defined() && dim < tensor.dim() ? tensor.size(dim) : 0; };
-  const int64_t images = size(latents_NCHW, 0), height = size(latents_NCHW, 2), width = size(latents_NCHW, 3);
-  require("latents", latents_NCHW, {images, config_.in_channels, height, width});
-  require("text states", condition.states_NSD, {images, size(condition.states_NSD, 1), config_.text_channels});
-  require("pooled text", condition.pooled_NP, {images, config_.pooled_channels});
+  const int64_t images = size_or_zero(latents_NCHW, 0), height = size_or_zero(latents_NCHW, 2), width = size_or_zero(latents_NCHW, 3);
+  require_input("latents", latents_NCHW, {images, config_.in_channels, height, width});
+  require_input("text states", condition.states_NSD, {images, size_or_zero(condition.states_NSD, 1), config_.text_channels});
+  require_input("pooled text", condition.pooled_NP, {images, config_.pooled_channels});
   const int64_t most = config_.grid_side * config_.patch_size;
   if (height % config_.patch_size != 0 || width % config_.patch_size != 0 || height > most || width > most) {
     model_error("transformer", "found latents of " + std::to_string(height) + " by " + std::to_string(width) +
@@ -124,8 +104,8 @@ Tensor Sd3Transformer::positions(int64_t height, int64_t width) const {
 }
 
 Tensor Sd3Transformer::embedding(const Tensor& timesteps_N, const Tensor& pooled_NP, const nn::Pass& images) const {
-  const Tensor times_ND = time_.forward(sinusoid_.of(timesteps_N).to(options_), images);
-  return at::silu(times_ND + pooled_.forward(pooled_NP.to(options_), images));
+  const Tensor times_ND = time_.forward(sinusoid_.of(timesteps_N).to(options()), images);
+  return at::silu(times_ND + pooled_.forward(pooled_NP.to(options()), images));
 }
 
 Tensor Sd3Transformer::run_blocks(const Tensor& rows_XD, int64_t text_rows, const Tensor& embedding_ND, const ImagePass& images) const {
@@ -151,11 +131,11 @@ Tensor Sd3Transformer::predict(const Tensor& latents_NCHW, const Tensor& timeste
   require_inputs(latents_NCHW, condition);
   const ImagePass images(pass);
   const int64_t count = latents_NCHW.size(0);
-  const Tensor sample_NHWC = latents_NCHW.to(options_).permute({0, 2, 3, 1}).contiguous();
+  const Tensor sample_NHWC = latents_NCHW.to(options()).permute({0, 2, 3, 1}).contiguous();
   const Tensor patches_NhwD = patch_embedding_.forward(sample_NHWC, images.places(sample_NHWC.size(1) * sample_NHWC.size(2)));
   const int64_t height = patches_NhwD.size(1), width = patches_NhwD.size(2);
   const Tensor x_TD = (patches_NhwD.flatten(1, 2) + positions(height, width)).flatten(0, 1);
-  const Tensor states_SD = condition.states_NSD.to(options_).flatten(0, 1);
+  const Tensor states_SD = condition.states_NSD.to(options()).flatten(0, 1);
   const Tensor text_SD = text_embedding_.forward(states_SD, images.places(states_SD.size(0) / count));
   const Tensor embedding_ND = embedding(timesteps_N, condition.pooled_NP, pass);
   const Tensor y_TD = run_blocks(at::cat({x_TD, text_SD}), text_SD.size(0), embedding_ND, images);

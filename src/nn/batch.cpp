@@ -42,7 +42,8 @@ std::optional<Tensor> segments_of(const std::vector<DocumentView>& documents, co
 /// Those that are defined.
 std::vector<Tensor*> tensors_of(LatentImages& images) {
   std::vector<Tensor*> all{&images.latents_NCHW, &images.log_variance_NCHW,  &images.noise_NCHW,          &images.timesteps_N,
-                           &images.condition.states_NSD, &images.condition.pooled_NP, &images.condition.time_ids_N6};
+                           &images.condition.states_NSD, &images.condition.pooled_NP, &images.condition.time_ids_N6,
+                           &images.condition.guidance_N};
   all.erase(std::remove_if(all.begin(), all.end(), [](const Tensor* tensor) { return !tensor->defined(); }), all.end());
   return all;
 }

@@ -51,6 +51,7 @@ struct ImageCondition {
   Tensor states_NSD;   ///< hidden states of the text encoders
   Tensor pooled_NP;    ///< pooled text (SDXL); undefined: the network has no input for it
   Tensor time_ids_N6;  ///< SDXL: original height and width, top and left of the crop, target height and width; undefined as above
+  Tensor guidance_N = {};  ///< FLUX.1-dev: how closely images are to follow the text; undefined as above
 };
 
 /// Images of one size, in float32: each is a document of one position. Latents are scaled as the network takes them.
