@@ -9,6 +9,7 @@
 #include "app/evaluation.h"
 #include "app/flag_value.h"
 #include "app/measure.h"
+#include "app/open_adapter.h"
 #include "app/result_inputs.h"
 #include "lora/base/error.h"
 #include "lora/base/result_file.h"
@@ -100,11 +101,21 @@ void require_flags_with_effect(const EvalRequest& request, data::RowFormat forma
   }
 }
 
+/// The states of captions are those of the base's text encoders. Throws config Error for an adapter that changes these too.
+void require_networks_adapters(const EvalRequest& request) {
+  for (const std::string& adapter : request.inference.adapters) {
+    require_adapter_of_network(adapter_folder(adapter), "--adapter");
+  }
+}
+
 /// Throws config Error for results that this use of the model does not give.
 void require_possible_results(const EvalRequest& request, ObjectiveKind objective, const Backend& backend) {
   if (backend.removes_noise && !(request.predictions.empty() && request.token_logprobs.empty())) {
     config_error(request.predictions.empty() ? "--token-logprobs" : "--predictions",
                  "cannot be written: found --format " + request.format + ", whose rows are images, which have nothing but a loss");
+  }
+  if (backend.removes_noise) {
+    require_networks_adapters(request);
   }
   if (backend.predicts_tokens && !request.predictions.empty()) {
     config_error("--predictions", "is only for models that label rows: found --format " + request.format +

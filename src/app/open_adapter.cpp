@@ -1,5 +1,7 @@
 #include "app/open_adapter.h"
 
+#include "lora/base/error.h"
+#include "lora/base/text.h"
 #include "lora/config/command_line.h"
 #include "lora/peft/file_names.h"
 #include "lora/peft/pipeline_adapter.h"
@@ -35,6 +37,15 @@ std::vector<std::string> adapted_text_encoders(const fs::path& folder) {
 
 bool is_adapter_of_text_encoders(const fs::path& folder) {
   return !adapted_text_encoders(folder).empty();
+}
+
+void require_adapter_of_network(const fs::path& folder, const std::string& where) {
+  const std::vector<std::string> components = adapted_text_encoders(folder);
+  if (!components.empty()) {
+    config_error(where, "changes text encoders too: found " + join(components) + " in " + folder.string() +
+                            ", expected an adapter of the network alone, because this version trains and evaluates only that. To continue "
+                            "without them, give a copy of the folder that lacks them.");
+  }
 }
 
 peft::Adapter open_adapter_folder(const fs::path& folder) {

@@ -1,6 +1,7 @@
 #pragma once
 #include <filesystem>
 #include <optional>
+#include <string>
 
 #include "lora/peft/formats.h"
 
@@ -17,6 +18,9 @@ OpenedAdapter open_adapter(const std::filesystem::path& path, std::optional<peft
 
 /// Whether the folder holds adapters of a pipeline's text encoders (peft/pipeline_adapter.h), with or without one of the network.
 bool is_adapter_of_text_encoders(const std::filesystem::path& folder);
+
+/// Throws config Error at `where` for a folder with adapters of text encoders, for programs that would use only the network's.
+void require_adapter_of_network(const std::filesystem::path& folder, const std::string& where);
 
 /// Whether the path is a file of an adapter of a pipeline, in diffusers' or kohya's format.
 bool is_pipeline_adapter_file(const std::filesystem::path& path);

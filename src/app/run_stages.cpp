@@ -18,6 +18,7 @@
 #include "app/classifier.h"
 #include "app/inference.h"
 #include "app/model_path.h"
+#include "app/open_adapter.h"
 #include "app/pipeline_encoders.h"
 #include "app/prompt_text.h"
 #include "app/run_batches.h"
@@ -156,6 +157,9 @@ std::unique_ptr<RunRows> load_run_rows(const RunConfig& config, const tokenizer:
 /// The run's adapter options with the additions of its task.
 peft::MethodOptions adapter_options(const RunConfig& config, const models::BaseModel& base) {
   const Backend& backend = backend_of_run(config);
+  if (backend.removes_noise && config.adapter && config.adapter->init_from) {
+    require_adapter_of_network(*config.adapter->init_from, "adapter.init_from");
+  }
   peft::MethodOptions options = backend.adapter_options != nullptr ? backend.adapter_options(config.adapter, base.created) : config.adapter;
   return with_prompt_text(std::move(options), config.model);
 }

@@ -7,6 +7,7 @@
 
 #include "app/pipeline_base.h"
 #include "app/run_folder.h"
+#include "lora/base/counted.h"
 #include "lora/base/file.h"
 #include "lora/base/interrupt.h"
 #include "lora/base/log.h"
@@ -77,7 +78,8 @@ void SampleHook::write_images(int64_t step) {
     const at::Tensor latents = sample_image(network, pipeline_, prompts_[i], options, vae.downscale(), network_.device());
     write_file_atomically(folder_ / image_name(step, i), image::encode_png(to_bytes(vae.decode(latents)[0])));
   }
-  log::info("wrote " + std::to_string(prompts_.size()) + " images of step " + std::to_string(step) + " to " + folder_.string());
+  log::info("wrote " + counted(static_cast<int64_t>(prompts_.size()), "image") + " of step " + std::to_string(step) + " to " +
+            folder_.string());
   written_ = step;
 }
 

@@ -57,6 +57,7 @@ class AdaLora : public Formula {
   bool takes_conv1d() const override { return true; }
   std::vector<std::string> default_targets(const std::vector<std::string>&) const override { return {}; }
   void complete(nlohmann::json& config) const override {
+    config.erase("r");  // of a pasted config: it has no effect, and would be shown as the rank
     config["init_r"] = options_.init_r;
     config["total_step"] = budget_.total_step();  // PEFT refuses a config without it
     config["rank_pattern"] = nullptr;

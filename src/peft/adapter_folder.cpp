@@ -58,7 +58,8 @@ class FolderReader {
     if (!key) {
       faults_["with an unknown key"].push_back(named.name);
     } else if (!key->is_idle) {
-      if (named.tensor.numel() == 0) {
+      const bool has_no_ranks = key->role == nn::ParameterRole::kFormula && named.tensor.dim() == 2;  // AdaLoRA removed all of a module's
+      if (named.tensor.numel() == 0 && !has_no_ranks) {
         faults_["without values, as DeepSpeed ZeRO-3 saves them if its shards were not gathered"].push_back(named.name);
       }
       if (at::isFloatingType(named.tensor.scalar_type()) && !at::isfinite(named.tensor).all().item<bool>()) {

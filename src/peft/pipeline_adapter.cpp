@@ -19,6 +19,9 @@ constexpr std::string_view kTextModel = "text_model.";
 constexpr std::array<std::string_view, 7> kUnetStarts{"down_blocks.", "mid_block.",      "up_blocks.",    "conv_in",
                                                       "conv_out",     "time_embedding.", "add_embedding."};
 constexpr std::array<std::string_view, 2> kTransformerStarts{"transformer_blocks.", "single_transformer_blocks."};
+/// Those of the rest of such a transformer, which other models may have too.
+constexpr std::array<std::string_view, 6> kTransformerEnds{"pos_embed.", "x_embedder.", "time_text_embed.",
+                                                           "context_embedder.", "norm_out.", "proj_out."};
 
 template <size_t N>
 bool starts_with_any(const std::string& name, const std::array<std::string_view, N>& starts) {
@@ -72,8 +75,11 @@ std::string component_of(const std::string& name) {
   const std::vector<std::string>& all = pipeline_components();
   const bool is_component = first.size() < name.size() && std::find(all.begin(), all.end(), first) != all.end();
   // GPT-2's modules begin with "transformer." too.
-  const bool is_other = first == kTransformerComponent && !starts_with_any(name.substr(first.size() + 1), kTransformerStarts);
-  return is_component && !is_other ? first : "";
+  if (is_component && first == kTransformerComponent) {
+    const std::string module = name.substr(first.size() + 1);
+    return starts_with_any(module, kTransformerStarts) || starts_with_any(module, kTransformerEnds) ? first : "";
+  }
+  return is_component ? first : "";
 }
 
 std::string pipeline_name(const std::string& component, const std::string& module) {

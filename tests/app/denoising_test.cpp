@@ -249,6 +249,16 @@ TEST(Denoising, FaultsAreOneLineWithTheFile) {
   fs::create_directories(own.scratch / "sdxl");
   fs::copy(kData / "diffusion/sdxl/rows", own.scratch / "sdxl/rows", fs::copy_options::recursive);
   expect_fault(3, {"--set", "data.train.0.path=wide.jsonl"}, {"wide.jsonl:1]", "do not fit the network"});
+  // The part for a text encoder is never left out silently.
+  fs::copy(own / "adapters/attention", own / "part");
+  fs::rename(own / "part", own / "adapters/attention/text_encoder");
+  expect_fault(2, {}, {"[adapter.init_from] changes text encoders too: found text_encoder in ", "adapters/attention"});
+  const Outcome evaluated =
+      run_tool({"lora-eval", "--model", (own / "model").string(), "--adapter", (own / "adapters/attention").string(), "--data",
+                (own / "rows/rows.jsonl").string(), "--format", "diffusion_tensors"});
+  EXPECT_EQ(evaluated.exit_code, 2);
+  EXPECT_THAT(evaluated.err, HasSubstr("[--adapter] changes text encoders too: found text_encoder in "));
+  fs::remove_all(own / "adapters/attention/text_encoder");
   write_text(own / "rows/3.safetensors", "damaged");
   expect_fault(3, {}, {"rows/3.safetensors"});
   fs::remove(own / "rows/3.safetensors");

@@ -22,7 +22,7 @@ TEST(Findings, AllAtOnce) {
                                                       "[data.train[0].weight] found 0, expected a number > 0 and <= 10000",
                                                       "[training.learning_rate] found \"fast\", expected a number > 0",
                                                       "[training.lerning_rate] unknown key. Did you mean 'learning_rate'?",
-                                                      HasSubstr("\"paged_lion_8bit\", \"sgd\". Did you mean 'adamw_torch'?"),
+                                                      HasSubstr("\"sgd\", \"lora_fa\". Did you mean 'adamw_torch'?"),
                                                       "[training.seed] found -1, expected an integer >= 0"));
   EXPECT_EQ(sandbox.findings(Json::object()).size(), 4u);  // model, adapter, data, output_dir
   EXPECT_THAT(sandbox.findings(Json::array()), ElementsAre(HasSubstr("found [], expected an object with model")));

@@ -255,6 +255,7 @@ TEST(PipelineAdapter, IsRecognisedByItsModules) {
   EXPECT_EQ(component_of("unet.conv_in"), "unet");
   EXPECT_EQ(component_of("text_encoder_2.text_projection"), "text_encoder_2");
   EXPECT_EQ(component_of("transformer.transformer_blocks.0.attn.to_q"), "transformer");
+  EXPECT_EQ(component_of("transformer.context_embedder.weight"), "transformer");
   for (const char* other : {"transformer.h.0.attn.c_attn", "model.layers.0.mlp.up_proj", "unet", "unet_x.y", ""}) {
     EXPECT_EQ(component_of(other), "") << other;
   }

@@ -284,25 +284,31 @@ TEST(AdaLora, EveryStepEqualsPefts) {
   EXPECT_EQ(config["total_step"], 20);
 }
 
-TEST(AdaLora, GoesOnFromACheckpointWithTheSameBits) {
+/// A run that pauses after so many steps and continues from its files in `folder` has the parameters of one that does not.
+void expect_same_bits_after_pause(const std::string& name, int64_t pause, const fs::path& folder) {
+  GoldenRun whole(name), first(name), second(name);
+  TrainerState state, resumed;
+  whole.run(state, {});
+  PauseHook hook(pause);
+  first.run(resumed, {&hook});
+  first.method->save(folder);
+  io::save_tensors(folder / "optimizer.safetensors", first.optimizer->state());
+  second.method->load(folder);
+  second.optimizer->load_state(io::SafetensorsFile(folder / "optimizer.safetensors"));
+  second.run(resumed, {});
+  for (size_t i = 0; i < whole.parameters().size(); ++i) {
+    test::expect_equal(second.parameters()[i].tensor, whole.parameters()[i].tensor, whole.parameters()[i].name);
+  }
+}
+
+TEST(AdaLora, ContinuesFromACheckpointWithTheSameBits) {
   for (const int64_t pause : {5, 9, 17}) {  // while ranks return, when some are removed, and when all are
-    GoldenRun whole("adalora"), first("adalora"), second("adalora");
-    TrainerState state, resumed;
-    whole.run(state, {});
-    PauseHook hook(pause);
-    first.run(resumed, {&hook});
     const test::TemporaryFolder folder;
-    first.method->save(folder.path());
-    io::save_tensors(folder.path() / "optimizer.safetensors", first.optimizer->state());
-    second.method->load(folder.path());
-    second.optimizer->load_state(io::SafetensorsFile(folder.path() / "optimizer.safetensors"));
-    second.run(resumed, {});
-    for (size_t i = 0; i < whole.parameters().size(); ++i) {
-      test::expect_equal(second.parameters()[i].tensor, whole.parameters()[i].tensor, whole.parameters()[i].name);
-    }
-    std::filesystem::remove(folder.path() / "rank_budget.safetensors");
+    expect_same_bits_after_pause("adalora", pause, folder.path());
+    fs::remove(folder / "rank_budget.safetensors");
+    GoldenRun without("adalora");
     test::expect_error(ErrorKind::kModel, {folder.path().string(), "found no rank_budget.safetensors"},
-                       [&] { second.method->load(folder.path()); });
+                       [&] { without.method->load(folder.path()); });
   }
 }
 
@@ -311,21 +317,9 @@ TEST(AdaLora, NeedsStepsToRemoveRanksIn) {
   test::expect_error(ErrorKind::kConfig, {"[adapter.tfinal]", "found tinit 2, tfinal 4 and 6 steps"}, [&] { run.method->step_rule(6); });
 }
 
-TEST(LoraFa, GoesOnFromACheckpointWithTheSameBits) {
-  GoldenRun whole("lora_fa"), first("lora_fa"), second("lora_fa");
-  TrainerState state, resumed;
-  whole.run(state, {});
-  PauseHook hook(7);
-  first.run(resumed, {&hook});
+TEST(LoraFa, ContinuesFromACheckpointWithTheSameBits) {
   const test::TemporaryFolder folder;
-  first.method->save(folder.path());
-  io::save_tensors(folder.path() / "optimizer.safetensors", first.optimizer->state());
-  second.method->load(folder.path());
-  second.optimizer->load_state(io::SafetensorsFile(folder.path() / "optimizer.safetensors"));
-  second.run(resumed, {});
-  for (size_t i = 0; i < whole.parameters().size(); ++i) {
-    test::expect_equal(second.parameters()[i].tensor, whole.parameters()[i].tensor, whole.parameters()[i].name);
-  }
+  expect_same_bits_after_pause("lora_fa", 7, folder.path());
 }
 
 TEST(QuantizedBases, LossesEqualBitsandbytesToAMillionth) {
