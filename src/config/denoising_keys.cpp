@@ -48,8 +48,8 @@ void add_flow_keys(Table<TrainOptions>& table) {
   table
       .choice(
           "weighting_scheme", [](auto& o) -> auto& { return o.denoising.weighting_scheme; }, train::kWeightingSchemes,
-          "Images, flow matching (Stable Diffusion 3, FLUX.1): how timesteps are drawn and what their losses count, as in diffusers' scripts "
-          "(default: logit_normal).")
+          "Images, flow matching (Stable Diffusion 3, FLUX.1): how timesteps are drawn and what their losses count, as in diffusers' "
+          "scripts (default: logit_normal).")
       .only_where_given()
       .example("none")
       .value(
