@@ -57,10 +57,11 @@ ImageOptions image_options(const GenerateImageRequest& request, const diffusion:
     config_error("--sampler", "found '" + request.sampler + "', expected one of " + join(diffusion::kSamplerKinds.names()));
   }
   options.steps = request.steps;
-  options.guidance = request.guidance.value_or(default_guidance(pipeline.family()));
+  options.guidance = request.guidance.value_or(default_guidance(pipeline));
   if (!std::isfinite(options.guidance) || options.guidance < 0) {
     config_error("--guidance", "found " + std::to_string(options.guidance) + ", expected a finite number of at least 0");
   }
+  require_no_negative(pipeline, request.negative_prompt, "--negative-prompt");
   options.width = side_of(request.width, "--width", pipeline, downscale);
   options.height = side_of(request.height, "--height", pipeline, downscale);
   options.seed = request.seed;

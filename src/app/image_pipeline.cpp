@@ -25,10 +25,15 @@ Tensor noise_of(const std::vector<int64_t>& shape, uint64_t key, const at::Devic
   return noise.to(device);
 }
 
+/// Whether it is FLUX.1-dev, distilled from a network that was asked with and without the text.
+bool is_told_guidance(const diffusion::Pipeline& pipeline) {
+  return pipeline.family() == diffusion::PipelineFamily::kFlux && pipeline.config(pipeline.network()).json.value("guidance_embeds", false);
+}
+
 }  // namespace
 
-double default_guidance(diffusion::PipelineFamily family) {
-  switch (family) {
+double default_guidance(const diffusion::Pipeline& pipeline) {
+  switch (pipeline.family()) {
     case diffusion::PipelineFamily::kStableDiffusion:
       break;
     case diffusion::PipelineFamily::kStableDiffusionXl:
@@ -36,15 +41,22 @@ double default_guidance(diffusion::PipelineFamily family) {
     case diffusion::PipelineFamily::kStableDiffusion3:
       return 7.0;
     case diffusion::PipelineFamily::kFlux:
-      return 1.0;
+      return is_told_guidance(pipeline) ? 3.5 : 1.0;
   }
   return 7.5;
 }
 
+void require_no_negative(const diffusion::Pipeline& pipeline, const std::optional<std::string>& negative, const std::string& place) {
+  if (negative && is_told_guidance(pipeline)) {
+    config_error(place, "found a text, expected none: the network is told how closely to follow the prompt, and sees no other text "
+                        "(guidance_embeds in its config)");
+  }
+}
+
 int64_t default_side(const diffusion::Pipeline& pipeline, int64_t downscale) {
-  constexpr int64_t kLatentSide = 64;
-  const Json size = pipeline.config(pipeline.network()).json.value("sample_size", Json(kLatentSide));
-  return downscale * (size.is_number_integer() ? size.get<int64_t>() : kLatentSide);
+  const int64_t latent_side = pipeline.family() == diffusion::PipelineFamily::kFlux ? 128 : 64;
+  const Json size = pipeline.config(pipeline.network()).json.value("sample_size", Json(latent_side));
+  return downscale * (size.is_number_integer() ? size.get<int64_t>() : latent_side);
 }
 
 diffusion::Vae open_decoder(const diffusion::Pipeline& pipeline, const at::Device& device) {
@@ -86,7 +98,11 @@ Tensor sample_image(const nn::Denoiser& network, const diffusion::Pipeline& pipe
     throw_if_interrupted();
     log::progress("step " + std::to_string(step + 1) + " of " + std::to_string(sampler->num_steps()));
   };
-  const diffusion::Guidance guidance{prompt.condition, prompt.negative, options.guidance};
+  diffusion::Guidance guidance{prompt.condition, prompt.negative, options.guidance};
+  if (network.takes_guidance()) {
+    guidance.condition.guidance_N = at::full({1}, options.guidance, at::TensorOptions(at::kFloat).device(device));
+    guidance.scale = 1.0;
+  }
   return diffusion::sample_latents(network, *sampler, guidance, noise_of(shape, mix64(options.seed, kStartNoise), device), calls);
 }
 

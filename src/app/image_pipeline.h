@@ -24,7 +24,10 @@ struct ImageOptions {
 };
 
 /// diffusers' default.
-double default_guidance(diffusion::PipelineFamily family);
+double default_guidance(const diffusion::Pipeline& pipeline);
+
+/// Throws config Error naming `place` for a negative prompt of a network that is told a guidance instead of being asked twice.
+void require_no_negative(const diffusion::Pipeline& pipeline, const std::optional<std::string>& negative, const std::string& place);
 
 /// A side of the images that the pipeline's network was made for, in pixels.
 int64_t default_side(const diffusion::Pipeline& pipeline, int64_t downscale);

@@ -35,8 +35,9 @@ SampleHook::SampleHook(const config::RunConfig& config, const nn::Model& network
   const int64_t downscale = open_decoder(pipeline_, at::kCPU).downscale();
   options_.steps = own.steps;
   options_.zero_snr = config.training.denoising.rescale_betas_zero_snr;
-  options_.guidance = own.guidance_scale.value_or(default_guidance(pipeline_.family()));
+  options_.guidance = own.guidance_scale.value_or(default_guidance(pipeline_));
   options_.width = options_.height = default_side(pipeline_, downscale);
+  require_no_negative(pipeline_, own.negative_prompt, "training.sample.negative_prompt");
   make_image_sampler(pipeline_, options_, downscale);  // what it refuses is reported before the run begins
   const diffusion::TextEncoders encoders(pipeline_, at::TensorOptions(at::kFloat).device(network.device()));
   for (const std::string& prompt : own.prompts) {

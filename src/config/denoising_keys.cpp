@@ -48,8 +48,8 @@ void add_flow_keys(Table<TrainOptions>& table) {
   table
       .choice(
           "weighting_scheme", [](auto& o) -> auto& { return o.denoising.weighting_scheme; }, train::kWeightingSchemes,
-          "Images, flow matching (Stable Diffusion 3): how timesteps are drawn and their losses weighted, as in diffusers' scripts "
-          "(default: logit_normal).")
+          "Images, flow matching (Stable Diffusion 3, FLUX.1): how timesteps are drawn and their losses weighted, as in diffusers' "
+          "scripts (default: logit_normal).")
       .only_where_given()
       .example("none")
       .value(
@@ -72,7 +72,12 @@ void add_flow_keys(Table<TrainOptions>& table) {
           "Images, flow matching: compute the loss on the image that a prediction implies, which gives noisy timesteps more weight; "
           "on by default in diffusers' Stable Diffusion 3 script (default: false).")
       .only_where_given()
-      .example(true);
+      .example(true)
+      .value(
+          "guidance_scale", [](auto& o) -> auto& { return o.denoising.guidance_scale; }, nullable(number({.from = 0})),
+          "Images, FLUX.1-dev: guidance that the network is given during training; null: 3.5, as in diffusers' script.")
+      .only_where_given()
+      .example(1);
 }
 
 void add_timestep_keys(Table<TrainOptions>& table) {

@@ -18,7 +18,7 @@ nn::ImageCondition batch_of(const Guidance& guidance, bool guided) {
   }
   const nn::ImageCondition &negative = guidance.negative, &positive = guidance.condition;
   return {both(negative.states_NSD, positive.states_NSD), both(negative.pooled_NP, positive.pooled_NP),
-          both(negative.time_ids_N6, positive.time_ids_N6)};
+          both(negative.time_ids_N6, positive.time_ids_N6), both(negative.guidance_N, positive.guidance_N)};
 }
 
 }  // namespace

@@ -28,6 +28,7 @@ using at::Tensor;
 using diffusion::PredictionType;
 
 constexpr int64_t kQuarters = 4;
+constexpr double kTrainingGuidance = 3.5;  // of diffusers' script for FLUX.1-dev
 
 std::string quarter_name(int64_t quarter) {
   return "eval_loss_quarter_" + std::to_string(quarter + 1);
@@ -160,6 +161,9 @@ void Denoising::require_fitting_options() const {
                                               std::to_string(last_timestep()));
   }
   refuse_options_of_other_schedule();
+  if (own.guidance_scale && !network_.takes_guidance()) {
+    config_error("training.guidance_scale", "found a value, expected no such key: the network is not told a guidance, as FLUX.1-dev is");
+  }
   // Lin et al. 2024, section 3.2: at the last timestep the input is the noise itself, and its signal-to-noise ratio is 0.
   if (by_variance_ != nullptr && by_variance_->has_zero_terminal_snr() && by_variance_->prediction_type() == PredictionType::kEpsilon) {
     config_error("training.rescale_betas_zero_snr",
@@ -265,9 +269,13 @@ Denoising::Noisy Denoising::noisy_images(const nn::Batch& batch, const std::vect
 /// The mean squared error of each image, [N], in float32 whatever the network computes in.
 Tensor Denoising::errors(const Noisy& noisy, const nn::Pass& pass) const {
   const at::ScalarType dtype = model().dtype();
+  nn::ImageCondition condition = condition_of(pass.batch().images(), dtype);
+  if (network_.takes_guidance()) {
+    const double guidance = options().denoising.guidance_scale.value_or(kTrainingGuidance);
+    condition.guidance_N = at::full({noisy.latents_NCHW.size(0)}, guidance, noisy.latents_NCHW.options().dtype(at::kFloat));
+  }
   const Tensor predicted_NCHW =
-      network_.predict(noisy.latents_NCHW.to(dtype), schedule_->network_times(noisy.timesteps_N),
-                                                 condition_of(pass.batch().images(), dtype), pass);
+      network_.predict(noisy.latents_NCHW.to(dtype), schedule_->network_times(noisy.timesteps_N), condition, pass);
   const ProfileScope scope(kLossScope);
   return (predicted_NCHW.to(at::kFloat) - noisy.target_NCHW).square().mean(at::IntArrayRef{1, 2, 3});
 }

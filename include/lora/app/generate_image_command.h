@@ -16,7 +16,7 @@ struct GenerateImageRequest {
   std::string prompt;                          ///< --prompt
   std::optional<std::string> negative_prompt;  ///< --negative-prompt: what the image is not to show; none: as the pipeline does
   int64_t steps = 50;                          ///< --steps
-  std::optional<double> guidance;              ///< --guidance; none: 5 for Stable Diffusion XL, otherwise 7.5
+  std::optional<double> guidance;              ///< --guidance; none: diffusers' default
   int64_t width = 0;                           ///< --width in pixels; 0: the model's
   int64_t height = 0;                          ///< --height
   uint64_t seed = 42;                          ///< --seed
