@@ -151,6 +151,9 @@ std::string merging_into_module(const config::RunConfig& config) {
 
 std::string converting_for_pipelines(const config::RunConfig& config) {
   const std::string folder = config.output_dir.string();
+  if (!config.adapter) {
+    return "It is a whole pipeline. Use it: lora-generate --image --model " + folder + " --prompt \"…\" --output image.png";
+  }
   return "Write the file for diffusers, or for A1111, ComfyUI and kohya's tools: lora-convert --adapter " + folder + " --model " +
          config.model.name + " --to diffusers|kohya --output lora.safetensors";
 }

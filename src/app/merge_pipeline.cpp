@@ -9,6 +9,7 @@
 
 #include "app/merge_base.h"
 #include "app/new_folder.h"
+#include "app/pipeline_result.h"
 #include "app/pipeline_weights.h"
 #include "lora/base/bundle.h"
 #include "lora/base/counted.h"
@@ -27,8 +28,6 @@ namespace lora::app {
 namespace {
 
 using at::Tensor;
-
-constexpr const char* kIndex = "model_index.json";
 
 /// Refuses what only applies to language models, instead of ignoring it.
 void require_pipeline_flags(const MergeRequest& request) {
@@ -111,7 +110,7 @@ class PipelineMerge {
       const std::string name = entry.path().filename().string();
       if (changed_.count(name) > 0) {
         write_component(folder / name, name, max_shard_size);
-      } else if (name == kIndex || (entry.is_directory() && pipeline_.has(name))) {
+      } else if (name == kPipelineIndex || (entry.is_directory() && pipeline_.has(name))) {
         fs::copy(entry.path(), folder / name, fs::copy_options::recursive);  // links of a hub's cache become files
         if (entry.is_directory()) {
           settle_variant(folder / name);

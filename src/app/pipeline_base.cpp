@@ -53,6 +53,7 @@ models::BaseModel open_denoiser(const BaseRequest& request) {
   base.model = std::make_unique<nn::Model>(diffusion::make_network(
       network, config, *weights, at::TensorOptions(dtype).device(nn::open_device(request.model.device))));
   base.config = config.json;
+  base.component = network;
   base.model_type = config.json.value("_class_name", network);
   add_files(pipeline, network, base.files);
   add_files(pipeline, diffusion::kScheduler, base.files);

@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "app/companions.h"
+#include "app/pipeline_result.h"
 #include "lora/base/log.h"
 #include "lora/base/text.h"
 #include "lora/checkpoint/checkpoint.h"
@@ -144,7 +145,8 @@ std::vector<fs::path> run_files(const fs::path& folder) {
       }
     }
   }
-  const std::vector<fs::path> images = sample_files(folder);
+  const std::vector<fs::path> of_pipeline = pipeline_parts(folder), images = sample_files(folder);
+  found.insert(found.end(), of_pipeline.begin(), of_pipeline.end());
   found.insert(found.end(), images.begin(), images.end());
   for (const int64_t step : checkpoint::steps(folder)) {
     found.push_back(checkpoint::folder(folder, step));
@@ -157,7 +159,7 @@ bool has_result(const fs::path& folder) {
     return fs::exists(folder / weights) && fs::exists(folder / config);
   };
   return has(peft::kAdapterWeightsFile, peft::kAdapterConfigFile) || has(peft::kBottleneckWeightsFile, peft::kAdapterConfigFile) ||
-         has("model.safetensors", "config.json");
+         has("model.safetensors", "config.json") || fs::exists(folder / kPipelineIndex);  // which is written last
 }
 
 [[noreturn]] void fail_other_run(const fs::path& folder, const fs::path& first_file, const Json& run, const RunIdentity& identity) {

@@ -5,6 +5,7 @@
 #include "app/adapter_templates.h"
 #include "app/companions.h"
 #include "app/pipeline_encoders.h"
+#include "app/pipeline_result.h"
 #include "app/run_identity.h"
 #include "lora/base/bundle.h"
 #include "lora/base/error.h"
@@ -67,12 +68,19 @@ Json hash_shared_files(const RunParts& parts) {
 
 void RunParts::save(const config::RunConfig& config, const fs::path& folder) const {
   method->save(folder);
-  if (!config.adapter) {
+  if (!config.adapter && base.component.empty()) {
     copy_model_companions(config, folder);
   }
   prompts.save(folder);
   if (!config.adapter && prompts.chat_template != nullptr && !prompts.is_models_own) {
     end_generation_at_turns(folder);
+  }
+}
+
+void RunParts::save_result(const config::RunConfig& config) const {
+  save(config, config.output_dir);
+  if (!config.adapter && !base.component.empty()) {
+    write_other_components(config.model, base.component, config.output_dir);
   }
 }
 

@@ -34,8 +34,10 @@ struct RunParts {
   std::unique_ptr<peft::Method> method;  ///< null until attach_from_data, if the adapter is initialised from data
   std::unique_ptr<train::Objective> objective;
 
-  /// Writes the current result into a folder: the method's files and those that accompany them.
+  /// Writes the current weights into a folder: the method's files and those that accompany them.
   void save(const config::RunConfig& config, const std::filesystem::path& folder) const;
+  /// Writes the result of the run into its folder: what save() writes, and the rest of a pipeline whose network was trained as a whole.
+  void save_result(const config::RunConfig& config) const;
 };
 
 /// SHA-256 of the files of the base model, the tokenizer, the init_from adapter and the data.

@@ -20,6 +20,7 @@
 #include "app/model_path.h"
 #include "app/open_adapter.h"
 #include "app/pipeline_encoders.h"
+#include "app/pipeline_result.h"
 #include "app/prompt_text.h"
 #include "app/run_batches.h"
 #include "lora/base/error.h"
@@ -172,10 +173,16 @@ std::unique_ptr<peft::Method> attach_run_adapter(const RunConfig& config, const 
 std::unique_ptr<peft::Method> attach(const RunConfig& config, const models::BaseModel& base, const data::LabelSet* labels) {
   nn::Model& model = *base.model;
   if (!config.adapter) {
+    if (!base.component.empty()) {
+      require_pipeline_folder(config.model);
+    }
     const std::optional<std::vector<std::string>>& patterns = config.training.train_parameters;
-    return labels == nullptr ? peft::attach_full(model, base.config, base.file_names, patterns)
-                             : peft::attach_full(model, classifier_config(base.config, *labels), classifier_file_names(base.file_names),
-                                                 patterns);
+    peft::FullResult result{base.config, base.file_names, base.component};
+    if (labels != nullptr) {
+      result.config = classifier_config(base.config, *labels);
+      result.names = classifier_file_names(base.file_names);
+    }
+    return peft::attach_full(model, std::move(result), patterns);
   }
   if (starts_from_data(config)) {
     // Throws for modules or ranks that its pass cannot start with.

@@ -287,7 +287,7 @@ void train_run(const config::RunConfig& config, RunParts& parts, train::StepPlan
   }
   const int64_t result_step = restore_best(config, parts, state);
   if (communicator.is_first()) {
-    parts.save(config, config.output_dir);
+    parts.save_result(config);
     record.write("finished", result_of(parts, state, result_step, training.metric_for_best_model));
     announce(config, parts);
   }

@@ -118,7 +118,6 @@ std::vector<Choice> image_choices() {
         {"data.chat_template", only({nullptr}), "null", "captions are not conversations"},
         {"data.append_eos", only({true}), "no such key", own_encoders},
         {"data.parse_special_tokens", only({true}), "no such key", own_encoders},
-        {"adapter", all_but({nullptr}), "an object", "of a pipeline only an adapter is trained"},
         {"adapter.init_lora_weights", all_but({"eva"}), "another initialisation", "EVA analyses the tokens to predict"},
         {"adapter.task_type", only({nullptr}), "none", "PEFT has no task for such networks"},
         {"model.quantization", only({nullptr}), "null", "the network of a pipeline keeps plain weights"},

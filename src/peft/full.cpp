@@ -14,18 +14,16 @@ namespace lora::peft {
 
 namespace {
 
-const char* const kModelFile = "model.safetensors";
 const char* const kPatterns = "training.train_parameters";
 
 class Full : public Method {
  public:
-  Full(nn::Model& model, Json config, std::map<std::string, std::string> file_names,
-       const std::optional<std::vector<std::string>>& patterns)
-      : config_(std::move(config)),
-        file_names_(std::move(file_names)),
-        weights_(model.base_parameters()),
-        is_partial_(patterns.has_value()) {
-    config_[config_.contains("torch_dtype") ? "torch_dtype" : "dtype"] = io::dtype_name(model.dtype());
+  Full(nn::Model& model, FullResult result, const std::optional<std::vector<std::string>>& patterns)
+      : result_(std::move(result)), weights_(model.base_parameters()), is_partial_(patterns.has_value()) {
+    if (result_.component.empty()) {
+      Json& config = result_.config;
+      config[config.contains("torch_dtype") ? "torch_dtype" : "dtype"] = io::dtype_name(model.dtype());
+    }
     for (const nn::Host* host : model.hosts()) {
       for (const nn::BaseWeight& weight : host->weights()) {
         require_unquantised(weight, "adapter", "without an adapter every weight is trained or written",
@@ -41,21 +39,22 @@ class Full : public Method {
   std::string name() const override { return is_partial_ ? "fine-tuning of some weights" : "full fine-tuning"; }
   const std::vector<nn::Parameter>& parameters() const override { return parameters_; }
   const std::vector<TargetMatch>& matches() const override { return matches_; }
-  std::string weights_file() const override { return kModelFile; }
+  std::string weights_file() const override { return result_.weights_file(); }
 
   void save(const std::filesystem::path& folder) const override {
     require_finite(file_tensors());
-    io::save_tensors(folder / kModelFile, file_tensors());
-    write_file_atomically(folder / "config.json", config_.dump(2) + "\n");
+    std::filesystem::create_directories(folder / result_.component);
+    io::save_tensors(folder / weights_file(), file_tensors());
+    write_file_atomically(folder / result_.component / "config.json", result_.config.dump(2) + "\n");
   }
 
   void load(const std::filesystem::path& folder) override {
-    const io::SafetensorsFile file(folder / kModelFile);
+    const io::SafetensorsFile file(folder / weights_file());
     StoredTensors stored;
     for (const std::string& name : file.names()) {
       stored.emplace(name, file.tensor(name));
     }
-    load_into((folder / kModelFile).string(), stored, file_tensors());
+    load_into((folder / weights_file()).string(), stored, file_tensors());
   }
 
  private:
@@ -100,14 +99,13 @@ class Full : public Method {
   std::vector<io::NamedTensor> file_tensors() const {
     std::vector<io::NamedTensor> tensors;
     for (const nn::Parameter& parameter : weights_) {
-      const auto renamed = file_names_.find(parameter.name);
-      tensors.push_back({renamed == file_names_.end() ? parameter.name : renamed->second, parameter.tensor.detach()});
+      const auto renamed = result_.names.find(parameter.name);
+      tensors.push_back({renamed == result_.names.end() ? parameter.name : renamed->second, parameter.tensor.detach()});
     }
     return tensors;
   }
 
-  Json config_;
-  std::map<std::string, std::string> file_names_;
+  FullResult result_;
   std::vector<nn::Parameter> weights_;     ///< all of the model, which the file has
   std::vector<nn::Parameter> parameters_;  ///< those that are trained
   std::vector<TargetMatch> matches_;
@@ -116,9 +114,12 @@ class Full : public Method {
 
 }  // namespace
 
-std::unique_ptr<Method> attach_full(nn::Model& model, const Json& config, std::map<std::string, std::string> file_names,
-                                    const std::optional<std::vector<std::string>>& patterns) {
-  return std::make_unique<Full>(model, config, std::move(file_names), patterns);
+std::string FullResult::weights_file() const {
+  return component.empty() ? "model.safetensors" : component + "/diffusion_pytorch_model.safetensors";
+}
+
+std::unique_ptr<Method> attach_full(nn::Model& model, FullResult result, const std::optional<std::vector<std::string>>& patterns) {
+  return std::make_unique<Full>(model, std::move(result), patterns);
 }
 
 }  // namespace lora::peft

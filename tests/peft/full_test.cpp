@@ -25,7 +25,7 @@ using test::tiny_llama;
 TEST(Full, TrainsEveryBaseWeightOnce) {
   for (const bool tied : {false, true}) {
     const models::BaseModel base = tiny_llama(Json{{"tie_word_embeddings", tied}});
-    const auto method = attach_full(*base.model, base.config);
+    const auto method = attach_full(*base.model, {base.config});
     EXPECT_EQ(method->name(), "full fine-tuning");
     EXPECT_EQ(method->parameters().size(), 3U * 9 + (tied ? 2 : 3));
     for (const nn::Parameter& parameter : method->parameters()) {
@@ -40,7 +40,7 @@ TEST(Full, WritesAFolderThatLoadsAsABase) {
   for (const bool tied : {false, true}) {
     const Json changes{{"tie_word_embeddings", tied}, {"torch_dtype", tied ? "bfloat16" : "float32"}};
     const models::BaseModel base = tiny_llama(changes);
-    const auto method = attach_full(*base.model, base.config);
+    const auto method = attach_full(*base.model, {base.config});
     const TemporaryFolder folder;
     method->save(folder.path());
     EXPECT_EQ(test::files_in(folder.path()), (std::vector<std::string>{"config.json", "model.safetensors"}));
@@ -56,7 +56,7 @@ TEST(Full, WritesAFolderThatLoadsAsABase) {
     }
     // A model with other values loads the file too.
     const models::BaseModel fresh = tiny_llama(changes, 9);
-    const auto again = attach_full(*fresh.model, fresh.config);
+    const auto again = attach_full(*fresh.model, {fresh.config});
     again->load(folder.path());
     for (size_t i = 0; i < parameters.size(); ++i) {
       expect_equal(again->parameters()[i].tensor.detach(), method->parameters()[i].tensor.detach(), parameters[i].name);
@@ -70,7 +70,7 @@ TEST(Full, ConfigNamesTheDtypeOfTheWeights) {
     Json config = test::tiny_llama_config();
     config.update(changes);
     const models::BaseModel base = tiny_llama(changes);
-    attach_full(*base.model, config)->save(folder.path());
+    attach_full(*base.model, {config})->save(folder.path());
     return read_json(folder / "config.json", ErrorKind::kModel);
   };
   EXPECT_EQ(written(Json{{"torch_dtype", "bfloat16"}})["torch_dtype"], "bfloat16");
@@ -82,7 +82,7 @@ TEST(Full, ConfigNamesTheDtypeOfTheWeights) {
 TEST(Full, PatternsChooseWhatIsTrained) {
   const models::BaseModel base = tiny_llama();
   const std::vector<std::string> patterns{"layers\\.1\\.mlp", "^lm_head"};
-  const auto method = attach_full(*base.model, base.config, {}, patterns);
+  const auto method = attach_full(*base.model, {base.config}, patterns);
   std::vector<std::string> names;
   for (const nn::Parameter& parameter : method->parameters()) {
     names.push_back(parameter.name);
@@ -102,25 +102,25 @@ TEST(Full, PatternsChooseWhatIsTrained) {
   method->save(folder.path());
   EXPECT_EQ(io::SafetensorsFile(folder / "model.safetensors").names().size(), 3U * 9 + 3);
   const models::BaseModel fresh = tiny_llama(Json::object(), 9);
-  attach_full(*fresh.model, fresh.config, {}, patterns)->load(folder.path());
+  attach_full(*fresh.model, {fresh.config}, patterns)->load(folder.path());
   expect_equal(fresh.model->base_parameters().front().tensor, base.model->base_parameters().front().tensor);
   // Nothing below the lowest trained layer is kept for backward.
   const models::BaseModel whole = tiny_llama();
-  attach_full(*whole.model, whole.config);
+  attach_full(*whole.model, {whole.config});
   const auto kept = [](const models::BaseModel& model) { return model.model->body->pass_memory(nn::Recompute::kNothing).kept; };
   EXPECT_LT(kept(base), kept(whole));
 
   expect_error(ErrorKind::kConfig, {"training.train_parameters", "found 'q_porj'", "30 names", "model.embed_tokens.weight"},
-               [&] { attach_full(*base.model, base.config, {}, std::vector<std::string>{"lm_head", "q_porj"}); });
+               [&] { attach_full(*base.model, {base.config}, std::vector<std::string>{"lm_head", "q_porj"}); });
 }
 
 TEST(Full, ErrorsLeaveNoFiles) {
   const models::BaseModel base = tiny_llama();
-  const auto method = attach_full(*base.model, base.config);
+  const auto method = attach_full(*base.model, {base.config});
   const TemporaryFolder good;
   method->save(good.path());
   const models::BaseModel smaller = tiny_llama(Json{{"num_hidden_layers", 2}});
-  const auto other = attach_full(*smaller.model, smaller.config, {});
+  const auto other = attach_full(*smaller.model, {smaller.config});
   expect_error(ErrorKind::kModel, {"model.safetensors", "9 tensors outside of this model", "model.layers.2."},
                [&] { other->load(good.path()); });
   const TemporaryFolder empty;

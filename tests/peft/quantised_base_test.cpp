@@ -80,7 +80,7 @@ TEST(QuantisedBase, IsTrainedOnAsItsPlainValuesAre) {
 TEST(QuantisedBase, IsNotTrainedWhole) {
   const auto packed = packed_llama();
   expect_error(ErrorKind::kConfig, {"adapter", "'model.layers.0.self_attn.q_proj.weight'", "quantised", "Train an adapter"},
-               [&] { attach_full(*packed, Json::object()); });
+               [&] { attach_full(*packed, {Json::object()}); });
   LoraOptions options = small_lora({"q_proj"});
   options.modules_to_save = {"down_proj"};
   expect_error(ErrorKind::kConfig, {"adapter.modules_to_save", "'model.layers.0.mlp.down_proj.weight'", "quantised"},

@@ -42,7 +42,7 @@ class GoldenRun {
       base = models::load_base_model(config.model, 42);
     }
     method = config.adapter ? peft::attach_adapter(config.adapter, model(), "base", config.training.seed)
-                            : peft::attach_full(model(), base.config, base.file_names, config.training.train_parameters);
+                            : peft::attach_full(model(), {base.config, base.file_names}, config.training.train_parameters);
     const train::TrainOptions& t = config.training;
     batches = {t.per_device_train_batch_size,           config.data.packing, config.data.max_length, config.data.shuffle, t.seed,
                config.data.tokens_per_batch.value_or(0)};

@@ -28,6 +28,7 @@ struct BaseModel {
   std::vector<std::filesystem::path> files;  ///< config.json and the weight files, to be hashed
   /// The names under which weights are saved, where they differ from the model's.
   std::map<std::string, std::string> file_names;
+  std::string component;  ///< the folder of a text-to-image pipeline that its files are in ("unet"); empty: it is no part of one
   /// Weights of the head that the folder lacks: they are random, determined by the seed.
   std::vector<std::string> created;
   /// Keys of config.json that the family neither reads nor knows to be irrelevant, as paths ("rope_parameters.factor").

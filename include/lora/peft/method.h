@@ -66,11 +66,21 @@ bool changes_weights(const std::string& peft_type);
 /// The peft_type of every method.
 std::vector<std::string> peft_types();
 
-/// Trains every base weight, or some. The result is `config` with the dtype of the weights, and model.safetensors with all weights.
-/// @param file_names from the model's names of weights to those of the file, where they differ.
+/// The files of a fully fine-tuned model.
+struct FullResult {
+  Json config;                                    ///< config.json, to which the dtype of the weights is added
+  std::map<std::string, std::string> names = {};  ///< from the model's names of weights to those of the file, where they differ
+  /// The network of a text-to-image pipeline ("unet"): the folder of its two files, which are diffusers'; its config.json stays as it is.
+  std::string component = "";
+
+  /// In the folder of the result.
+  std::string weights_file() const;
+};
+
+/// Trains every base weight, or some. The result has all weights.
 /// @param patterns regular expressions, found anywhere in the name of a trained weight; none: all are trained. Throws config Error for one
 ///   that is found in no name.
-std::unique_ptr<Method> attach_full(nn::Model& model, const Json& config, std::map<std::string, std::string> file_names = {},
+std::unique_ptr<Method> attach_full(nn::Model& model, FullResult result,
                                     const std::optional<std::vector<std::string>>& patterns = std::nullopt);
 
 }  // namespace lora::peft
