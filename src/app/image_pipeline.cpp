@@ -26,7 +26,7 @@ Tensor noise_of(const std::vector<int64_t>& shape, uint64_t key, const at::Devic
 }
 
 /// Whether it is FLUX.1-dev, distilled from a network that was asked with and without the text.
-bool is_told_guidance(const diffusion::Pipeline& pipeline) {
+bool takes_guidance(const diffusion::Pipeline& pipeline) {
   return pipeline.family() == diffusion::PipelineFamily::kFlux && pipeline.config(pipeline.network()).json.value("guidance_embeds", false);
 }
 
@@ -41,14 +41,14 @@ double default_guidance(const diffusion::Pipeline& pipeline) {
     case diffusion::PipelineFamily::kStableDiffusion3:
       return 7.0;
     case diffusion::PipelineFamily::kFlux:
-      return is_told_guidance(pipeline) ? 3.5 : 1.0;
+      return takes_guidance(pipeline) ? 3.5 : 1.0;
   }
   return 7.5;
 }
 
 void require_no_negative(const diffusion::Pipeline& pipeline, const std::optional<std::string>& negative, const std::string& place) {
-  if (negative && is_told_guidance(pipeline)) {
-    config_error(place, "found a text, expected none: the network is told how closely to follow the prompt, and sees no other text "
+  if (negative && takes_guidance(pipeline)) {
+    config_error(place, "found a text, expected none: the network takes the guidance scale as an input and sees no second text "
                         "(guidance_embeds in its config)");
   }
 }

@@ -26,7 +26,7 @@ struct ImageOptions {
 /// diffusers' default.
 double default_guidance(const diffusion::Pipeline& pipeline);
 
-/// Throws config Error naming `place` for a negative prompt of a network that is told a guidance instead of being asked twice.
+/// Throws config Error naming `place` for a negative prompt of a network that takes the guidance scale as an input (FLUX.1-dev).
 void require_no_negative(const diffusion::Pipeline& pipeline, const std::optional<std::string>& negative, const std::string& place);
 
 /// A side of the images that the pipeline's network was made for, in pixels.

@@ -27,7 +27,7 @@ const Table<SampleOptions>& sample_table() {
         .value(
             "guidance_scale", [](auto& o) -> auto& { return o.guidance_scale; }, nullable(number({.from = 0})),
             "How strongly images follow the prompts; 1 or less is off; null: 5 for Stable Diffusion XL, 7 for 3, 3.5 for FLUX.1-dev, "
-            "which is told it, otherwise 7.5.")
+            "otherwise 7.5.")
         .value(
             "every", [](auto& o) -> auto& { return o.every; }, integer(1),
             "Optimiser steps between images; some are always computed after the last step.");

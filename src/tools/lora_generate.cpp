@@ -60,8 +60,8 @@ void add_image_flags(CLI::App& cli, lora::app::GenerateImageRequest& request, lo
   add("--negative-prompt", request.negative_prompt, "TEXT", "What the image is not to show");
   add("--steps", request.steps, "N", "Steps from noise to the image (default: 50)");
   add("--guidance", request.guidance, "X",
-      "How strongly the image follows the prompt; 1 or less is off (default: 7.5, for Stable Diffusion XL 5, for 3 7; FLUX.1-dev is told "
-      "it, 3.5)");
+      "How strongly the image follows the prompt; 1 or less is off (default: 7.5, for Stable Diffusion XL 5, "
+      "for 3 7, for FLUX.1-dev 3.5)");
   add("--sampler", request.sampler, "NAME",
       "How steps are computed: ddim, euler, euler_a or dpmpp_2m (default: ddim); for Stable Diffusion 3 and FLUX.1 flow_euler");
   add("--variant", inference.variant, "NAME", "Variant of the pipeline's weight files, such as fp16");

@@ -33,7 +33,7 @@ class Sampler {
  public:
   virtual ~Sampler() = default;
 
-  /// What the network is told of each step, from the noisiest. Whole numbers for some kinds only.
+  /// The network's timestep input at each step, from the noisiest. Whole numbers for some kinds only.
   const std::vector<double>& timesteps() const { return timesteps_; }
   int64_t num_steps() const { return static_cast<int64_t>(timesteps_.size()); }
 

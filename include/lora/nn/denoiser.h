@@ -16,7 +16,7 @@ class Denoiser {
   /// the random keys of the images.
   virtual Tensor predict(const Tensor& latents_NCHW, const Tensor& timesteps_N, const ImageCondition& condition,
                          const Pass& pass) const = 0;
-  /// Whether it is told a guidance (ImageCondition::guidance_N), instead of being asked twice with and without the text.
+  /// Whether the guidance scale is one of its inputs (ImageCondition::guidance_N); it then needs no second pass without the text.
   virtual bool takes_guidance() const { return false; }
   /// Channels of the latents.
   virtual int64_t latent_channels() const = 0;

@@ -85,7 +85,7 @@ struct DenoisingOptions {
   double logit_mean = 0, logit_std = 1;  ///< of kLogitNormal
   double mode_scale = 1.29;              ///< of kMode
   bool precondition_outputs = false;     ///< the error is that of the image which the prediction stands for
-  std::optional<double> guidance_scale;         ///< that the network is told, if it takes guidance (FLUX.1-dev); none: 3.5
+  std::optional<double> guidance_scale;         ///< an input of networks that take guidance (FLUX.1-dev); none: 3.5
   int64_t eval_timesteps = 8;                   ///< at which each image is evaluated
   std::optional<SampleOptions> sample;
 };
