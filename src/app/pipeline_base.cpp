@@ -39,6 +39,7 @@ diffusion::PipelineOptions pipeline_options(const models::ModelOptions& model) {
   options.vae = model.vae;
   options.config = model.tokenizer == model.path ? std::filesystem::path() : model.tokenizer;
   options.prediction_type = model.prediction_type;
+  options.clip_skip = model.clip_skip;
   return options;
 }
 
