@@ -122,14 +122,15 @@ def flat(tensors: dict[str, torch.Tensor]) -> torch.Tensor:
 
 
 def gradient_tensors(family: str, case: str) -> dict[str, torch.Tensor]:
-    """Of the mean loss of the first four rows; and the network's outputs for `unet.even` of expected.safetensors' first row."""
-    model, schedule = load_adapted(family, case), schedule_of(family)
-    rows = rows_of(family, torch.float32)[:4]
-    losses = [image_loss(model, schedule, row) for row in rows]
-    (sum(losses) / len(rows)).backward()
-    tensors = {f"{case}.losses": torch.stack(losses).detach()}
-    tensors[f"{case}.grad"] = flat({key: parameter.grad for key, parameter in trained_parameters(model).items()})
+    """The losses of the first four rows, the gradients of their mean (computed in float64, because they move by up to 2.5e-5 of a tensor's
+    largest value in float32), and the network's outputs for `unet.even` of expected.safetensors' first row."""
+    schedule = schedule_of(family)
+    wide, wide_rows = load_adapted(family, case, torch.float64), rows_of(family, torch.float64)[:4]
+    (sum(image_loss(wide, schedule, row) for row in wide_rows) / len(wide_rows)).backward()
+    model, rows = load_adapted(family, case), rows_of(family, torch.float32)[:4]
+    tensors = {f"{case}.grad": flat({key: parameter.grad.float() for key, parameter in trained_parameters(wide).items()})}
     with torch.no_grad():
+        tensors[f"{case}.losses"] = torch.stack([image_loss(model, schedule, row) for row in rows])
         tensors[f"{case}.snr_losses"] = torch.stack([image_loss(model, schedule, row, 5.0) for row in rows])
         for place in (0, 2):
             tensors[f"{case}.prediction.{place}"] = prediction_and_target(model, schedule, rows[place])[0][0]

@@ -53,6 +53,11 @@ void require_no_negative(const diffusion::Pipeline& pipeline, const std::optiona
   }
 }
 
+int64_t pixels_per_latent(const diffusion::Pipeline& pipeline) {
+  const Json levels = pipeline.config(diffusion::kVae).json.value("block_out_channels", Json::array({0}));
+  return int64_t{1} << (levels.size() - 1);
+}
+
 int64_t default_side(const diffusion::Pipeline& pipeline, int64_t downscale) {
   const int64_t latent_side = pipeline.family() == diffusion::PipelineFamily::kFlux ? 128 : 64;
   const Json size = pipeline.config(pipeline.network()).json.value("sample_size", Json(latent_side));

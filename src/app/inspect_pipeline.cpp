@@ -47,6 +47,8 @@ Json component_facts(const diffusion::Pipeline& pipeline, const std::string& nam
   return facts;
 }
 
+}  // namespace
+
 std::string family_name(const diffusion::Pipeline& pipeline) {
   switch (pipeline.family()) {
     case diffusion::PipelineFamily::kStableDiffusion:
@@ -60,8 +62,6 @@ std::string family_name(const diffusion::Pipeline& pipeline) {
   }
   return "FLUX.1";
 }
-
-}  // namespace
 
 Json pipeline_folder_facts(const std::filesystem::path& folder) {
   const diffusion::Pipeline pipeline({.path = folder});

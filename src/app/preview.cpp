@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "app/image_pipeline.h"
 #include "app/inspect_tensors.h"
 #include "app/pipeline_base.h"
 #include "app/text_table.h"
@@ -153,8 +154,7 @@ std::optional<ImagePreview> image_preview(const config::RunConfig& config) {
     return std::nullopt;
   }
   const diffusion::Pipeline pipeline(pipeline_options(config.model));
-  const Json levels = pipeline.config(diffusion::kVae).json.value("block_out_channels", Json::array({0}));
-  return ImagePreview{diffusion::CaptionTokenizers(pipeline), int64_t{1} << (levels.size() - 1)};
+  return ImagePreview{diffusion::CaptionTokenizers(pipeline), pixels_per_latent(pipeline)};
 }
 
 std::string dry_run_report(const peft::Method& method, const data::Dataset& train, const data::LabelSet* labels,
