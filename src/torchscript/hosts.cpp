@@ -281,7 +281,10 @@ at::Tensor effective_weight(const nn::MatrixHost& host) {
     }
   }
   const at::Tensor values_OI = weight->dequantised();
-  return host.layout() == nn::WeightLayout::kInOut ? values_OI.t() : values_OI.view(host.matrix()->tensor().sizes());
+  if (dynamic_cast<const ConvolutionHost*>(&host) != nullptr) {
+    return values_OI.view(host.matrix()->tensor().sizes());
+  }
+  return host.layout() == nn::WeightLayout::kInOut ? values_OI.t() : values_OI;
 }
 
 Hosts make_hosts(const Lowered& lowered, const torch::jit::Module& module, const std::string& output) {
