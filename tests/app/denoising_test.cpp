@@ -87,6 +87,7 @@ TEST(Denoising, EqualsDiffusersAndPeftOnAttention) {
 
 TEST(Denoising, EqualsDiffusersAndPeftWithFlowMatching) {
   expect_reference_run("sd3", "adapter");
+  expect_reference_run("flux", "adapter");
   const PipelineCase own("sd3");
   const std::map<std::string, StoredTensor> expected = stored_tensors(own.scratch / "sd3");
   for (const auto& [scheme, precondition] : {std::pair("sigma_sqrt", false), std::pair("cosmap", true)}) {
