@@ -108,6 +108,8 @@ TEST(Denoising, EqualsDiffusersAndPeftWithFlowMatching) {
   refuses({"--set", "training.snr_gamma=5"}, "training.snr_gamma");
   refuses({"--set", "training.input_perturbation=0.1"}, "training.input_perturbation");
   refuses({"--set", "training.rescale_betas_zero_snr=true"}, "training.rescale_betas_zero_snr");
+  refuses({"--set", "model.prediction_type=epsilon"}, "model.prediction_type");
+  refuses({"--set", "training.guidance_scale=2"}, "training.guidance_scale");
 }
 
 TEST(Denoising, EqualsDiffusersAndPeftOnConvolutions) {
