@@ -1,4 +1,4 @@
-"""Writes tests/data/diffusion/flux: a small transformer of FLUX.1-dev, and what diffusers and PEFT compute with it.
+"""Writes tests/data/diffusion/flux: a small transformer of FLUX.1-dev, and what diffusers and PEFT compute with it, plain and in NF4.
 
 Text encoders and the autoencoder of the pipeline are those of tests/data/diffusion/{sd1,t5,vae16}.
 
@@ -7,6 +7,7 @@ Text encoders and the autoencoder of the pipeline are those of tests/data/diffus
 
 import json
 
+import bitsandbytes
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
 from diffusers.optimization import get_scheduler
@@ -101,8 +102,21 @@ def write_adapter() -> None:
     write_json(FOLDER / "adapter" / "adapter_config.json", config | {"base_model_name_or_path": None})
 
 
-def load_adapted() -> PeftModel:
-    return PeftModel.from_pretrained(load_transformer(), FOLDER / "adapter", is_trainable=True, autocast_adapter_dtype=False)
+def quantized(model: FluxTransformer2DModel) -> FluxTransformer2DModel:
+    """Every Linear as bitsandbytes has it in NF4. diffusers replaces them too, but refuses to without a GPU."""
+    for name, module in list(model.named_modules()):
+        if isinstance(module, torch.nn.Linear):
+            packed = bitsandbytes.nn.Linear4bit(module.in_features, module.out_features, compute_dtype=torch.float32)
+            packed.weight = bitsandbytes.nn.Params4bit(module.weight.data, requires_grad=False, quant_type="nf4", compress_statistics=False)
+            packed.bias = module.bias
+            parent, _, last = name.rpartition(".")
+            setattr(model.get_submodule(parent), last, packed.to("cpu"))
+    return model.requires_grad_(False)
+
+
+def load_adapted(base: FluxTransformer2DModel | None = None) -> PeftModel:
+    base = base or load_transformer()
+    return PeftModel.from_pretrained(base, FOLDER / "adapter", is_trainable=True, autocast_adapter_dtype=False).train()
 
 
 def rows_of() -> list[dict[str, torch.Tensor]]:
@@ -170,8 +184,8 @@ def sample_tensors() -> dict[str, torch.Tensor]:
     return {"sampler.latents": latents}
 
 
-def train() -> dict[str, torch.Tensor]:
-    model, rows = load_adapted(), rows_of()
+def train(model: PeftModel, name: str) -> dict[str, torch.Tensor]:
+    rows = rows_of()
     trained = trained_parameters(model)
     optimizer = torch.optim.AdamW(
         trained.values(), lr=TRAINING["learning_rate"], eps=TRAINING["adam_epsilon"], weight_decay=TRAINING["weight_decay"]
@@ -187,7 +201,11 @@ def train() -> dict[str, torch.Tensor]:
         steps.append({"step": number + 1, "loss": loss.item(), "learning_rate": rates.get_last_lr()[0], "grad_norm": norm})
         optimizer.step()
         rates.step()
-    write_json(FOLDER / "expected_adapter.json", {"steps": steps, "num_trainable": sum(p.numel() for p in trained.values())})
+    write_json(FOLDER / f"expected_{name}.json", {"steps": steps, "num_trainable": sum(p.numel() for p in trained.values())})
+    return {f"{name}.trained.{key}": parameter.detach().clone() for key, parameter in trained.items()}
+
+
+def write_run() -> None:
     config = {
         "model": {"path": "model", "dtype": "float32", "device": "cpu"},
         "adapter": {"peft_type": "LORA", "lora_dropout": 0.0, "init_from": "adapter"} | ADAPTER,
@@ -196,7 +214,6 @@ def train() -> dict[str, torch.Tensor]:
         "output_dir": "out",
     }
     write_json(FOLDER / "run_adapter.json", config)
-    return {f"adapter.trained.{key}": parameter.detach().clone() for key, parameter in trained.items()}
 
 
 def main() -> None:
@@ -204,8 +221,11 @@ def main() -> None:
     write_model()
     write_rows()
     write_adapter()
+    write_run()
     with one_thread():
-        save(output_tensors() | gradient_tensors() | sample_tensors() | train(), FOLDER / "expected.safetensors")
+        trained = train(load_adapted(), "adapter")
+        save(output_tensors() | gradient_tensors() | sample_tensors() | trained, FOLDER / "expected.safetensors")
+        train(load_adapted(quantized(load_transformer())), "nf4")
 
 
 if __name__ == "__main__":

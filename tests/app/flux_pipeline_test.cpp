@@ -86,6 +86,22 @@ TEST(FluxPipeline, IsTrainedOnImagesAndItsAdapterWorksInEveryFormat) {
   EXPECT_EQ(facts["modules"].size(), 18U);
 }
 
+TEST(FluxPipeline, TrainsOnAQuantisedTransformerAsBitsandbytesDoes) {
+  const TemporaryFolder scratch;
+  fs::copy(kData / "diffusion/flux", scratch / "flux", fs::copy_options::recursive);
+  const std::string quantization = "model.quantization={\"type\": \"nf4\"}", config = (scratch / "flux/run_adapter.json").string();
+  const Outcome outcome = lora_train({"--config", config, "--set", quantization});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const Json steps = Json::parse(read_text(scratch / "flux/expected_nf4.json"))["steps"];
+  const std::vector<Json> rows = read_rows(scratch / "flux/out/metrics.jsonl");
+  ASSERT_EQ(rows.size(), steps.size());
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const double loss = steps[i]["loss"], norm = steps[i]["grad_norm"];
+    EXPECT_NEAR(rows[i]["loss"].get<double>(), loss, 1e-6 * loss) << "step " << i + 1;
+    EXPECT_NEAR(rows[i]["grad_norm"].get<double>(), norm, 1e-4 * norm) << "step " << i + 1;
+  }
+}
+
 TEST(FluxPipeline, NamesWhatItDoesNotTake) {
   const FluxPipeline own;
   expect_refusal(own.generate({"--width", "40"}), 2, {"--width", "40", "multiple of 16"});
