@@ -43,8 +43,8 @@ void require_weights(const GenerateImageRequest& request) {
 /// @param given 0: the model's.
 int64_t side_of(int64_t given, const char* flag, const diffusion::Pipeline& pipeline, int64_t downscale) {
   const int64_t side = given == 0 ? default_side(pipeline, downscale) : given;
-  if (side < 1 || side % downscale != 0 || side > kMaxImageSide) {
-    config_error(flag, "found " + std::to_string(side) + ", expected a multiple of " + std::to_string(downscale) + " up to " +
+  if (const int64_t step = side_step(pipeline, downscale); side < 1 || side % step != 0 || side > kMaxImageSide) {
+    config_error(flag, "found " + std::to_string(side) + ", expected a multiple of " + std::to_string(step) + " up to " +
                            std::to_string(kMaxImageSide));
   }
   return side;

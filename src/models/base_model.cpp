@@ -13,6 +13,7 @@
 #include "lora/io/dtype_name.h"
 #include "lora/io/tensor_facts.h"
 #include "lora/models/open_checkpoint.h"
+#include "lora/models/packed_modules.h"
 #include "lora/nn/device.h"
 #include "lora/nn/packed_weights.h"
 #include "models/base_dropout.h"
@@ -117,7 +118,7 @@ std::unique_ptr<nn::Model> build_body(const Plan& plan, const JsonReader& config
     return plan.family.build(config, source, plan.options);
   }
   const at::ScalarType dtype = at::typeMetaToScalarType(plan.options.dtype());
-  quantization::QuantizingSource quantizing(source, loading_options(plan.model, plan.family, dtype));
+  quantization::QuantizingSource quantizing(source, loading_options(plan.model, dtype, plan.family.files.inputs_first));
   std::unique_ptr<nn::Model> model = plan.family.build(config, quantizing, plan.options);
   warn_of_unmatched(quantizing.plain_modules());
   return model;
