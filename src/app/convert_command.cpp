@@ -303,7 +303,8 @@ peft::Adapter convert(const ConvertRequest& request, BaseFolder& base, ConvertRe
     adapter = peft::with_folded_scales(std::move(adapter));
   } else if (request.bake || request.to_lora) {
     require_no_bias_change(adapter, base);
-    take(peft::baked(adapter, request.to_lora ? *request.to_lora : *request.r, [&base](const std::string& module) { return base_weight(base, module); }), report, adapter);
+    const int64_t rank = request.to_lora ? *request.to_lora : *request.r;
+    take(peft::baked(adapter, rank, [&base](const std::string& module) { return base_weight(base, module); }), report, adapter);
     report.relative_error_of_all = report.relative_error;
   }
   return adapter;

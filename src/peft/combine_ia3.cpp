@@ -107,7 +107,8 @@ void require_combinable(const Adapter& adapter) {
 
 Adapter combined_ia3(const std::vector<WeightedAdapter>& adapters, const CombineOptions& options) {
   if (options.method != "linear") {
-    config_error("--combine", "found '" + options.method + "' with adapters of IA3, expected linear, the only method that PEFT has for them");
+    config_error("--combine",
+                 "found '" + options.method + "' with adapters of IA3, expected linear, the only method that PEFT has for them");
   }
   const std::map<std::string, Tensor> sums = sums_of(adapters);
   Adapter result;

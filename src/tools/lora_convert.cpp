@@ -52,8 +52,8 @@ int main(int argc, char** argv) {
   lora::app::ConvertRequest request;
   tools::begin_group(cli, tools::group::kModel);
   cli.add_option("--model", request.model,
-                 "Base model: a folder or GGUF file; required for gguf (its config.json), --bake of DoRA and --to-lora (its weights) and --quantize (the "
-                 "model to quantise)")
+                 "Base model: a folder or GGUF file; required for gguf (its config.json), --bake of DoRA and --to-lora (its weights) and "
+                 "--quantize (the model to quantise)")
       ->type_name("PATH");
   tools::begin_group(cli, tools::group::kAdapters);
   cli.add_option("--adapter", request.adapter, "Adapter folder (PEFT, MLX) or file (kohya, diffusers)")->type_name("PATH");

@@ -36,8 +36,8 @@ std::vector<std::string> combine_methods();
 ///   magnitude_prune, dare_linear   values pruned, then summed; applied in the same way
 /// Adapters of IA3 are combined by linear alone, as in PEFT: each vector is the weighted sum of those of the adapters that have it.
 /// Throws config Error for an unknown method, a missing or unused option, and a single adapter with another method than linear; model
-/// Error for methods other than LoRA and IA3, and one that lists DoRA, lora_bias and whole tensors, which cannot be combined in this way, and modules whose shapes (or, if A and B
-/// themselves are summed, ranks) differ. Throws Interrupted.
+/// Error for methods other than LoRA and IA3, and one that lists DoRA, lora_bias and whole tensors, which cannot be combined in this way,
+/// and modules whose shapes (or, if A and B themselves are summed, ranks) differ. Throws Interrupted.
 Adapter combine(const std::vector<WeightedAdapter>& adapters, const CombineOptions& options);
 
 /// Writes what combine() returns as PEFT's folder. Returns the number of its modules.
