@@ -80,8 +80,10 @@ class MemoryEstimate {
     const std::vector<nn::Parameter>& trained = input.method.parameters();
     const bool full = !input.config.adapter;
     gradients_ = bytes_of(trained);
+    const optim::StateSize state = optim::state_size(input.config.training.optimizer, trained);
+    update_ = state.update;
     fixed_ = (input.model.device().is_cpu() ? kProgramBytes : 0) + input.model.base_size().bytes + (full ? 0 : gradients_) +
-             optim::state_size(input.config.training.optimizer, trained).memory;
+             state.memory;
     loading_ = loading_bytes(input.model);
     evaluation_ = gradients_;
     if (input.eval != nullptr) {
@@ -101,7 +103,7 @@ class MemoryEstimate {
     const int64_t activations = with_holes(train::training_bytes(input_.objective, input_.model, parts.sizes, execution.recompute));
     const int64_t own = parts.side_by_side ? train::kMostWaiting * gradients_ : 0;
     const int64_t training = parts.add_up ? gradients_ + own + activations : std::max(gradients_, activations);
-    return std::max(loading_, fixed_ + kernel_bytes(parts) + std::max(training, evaluation_));
+    return std::max(loading_, fixed_ + kernel_bytes(parts) + std::max({training, gradients_ + update_, evaluation_}));
   }
 
  private:
@@ -133,7 +135,7 @@ class MemoryEstimate {
   }
 
   const MemoryPlanInput& input_;
-  int64_t fixed_ = 0, gradients_ = 0, evaluation_ = 0, loading_ = 0;
+  int64_t fixed_ = 0, gradients_ = 0, evaluation_ = 0, loading_ = 0, update_ = 0;
 };
 
 /// The meaning of the config's words, fastest first.
