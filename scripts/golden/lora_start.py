@@ -1,10 +1,12 @@
 """Adapters as PEFT initialises them where run.json has no init_from: from the base weight (pissa, olora) or from the data
-(eva). Random initialisations are not here, as they are compared by their properties.
+(eva, corda, lora_ga). Random initialisations are not here, as they are compared by their properties.
 """
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, initialize_lora_eva_weights
-from peft.tuners.lora import LoraLayer
+from peft.tuners.lora import CordaConfig, LoraGAConfig, LoraLayer
+from peft.tuners.lora.corda import preprocess_corda
+from peft.tuners.lora.loraga import preprocess_loraga
 
 IGNORED = -100
 
@@ -30,9 +32,33 @@ def padded_batches(documents: list, size: int) -> list[dict]:
     return batches
 
 
+@torch.no_grad()
+def run_alone(base: torch.nn.Module, documents: list) -> None:
+    for document in documents:
+        base(torch.tensor([document.ids]))
+
+
+def add_gradients(base: torch.nn.Module, batches: list[dict]) -> None:
+    for batch in batches:
+        base(**batch).loss.backward()
+
+
 def start_adapter(base: torch.nn.Module, run: dict, documents: list) -> PeftModel:
-    """get_peft_model as users call it; EVA sees the micro-batches of the first epoch."""
+    """get_peft_model as users call it; EVA and LoRA-GA process the micro-batches of the first epoch, CorDA its documents one by one."""
     options = {key: value for key, value in run["adapter"].items() if key != "peft_type"}
+    init, size = options["init_lora_weights"], run["training"]["per_device_train_batch_size"]
+    if init == "corda":
+        corda = dict(options["corda_config"])
+        used = documents[: corda.pop("num_documents")]
+        config = LoraConfig(task_type="CAUSAL_LM", **options | {"corda_config": CordaConfig(**corda)})
+        preprocess_corda(base, config, run_model=lambda: run_alone(base, used))
+        return get_peft_model(base, config)
+    if init == "lora_ga":
+        lora_ga = dict(options["lora_ga_config"])
+        batches = padded_batches(documents, size)[: lora_ga.pop("num_batches")]
+        config = LoraConfig(task_type="CAUSAL_LM", **options | {"lora_ga_config": LoraGAConfig(**lora_ga)})
+        preprocess_loraga(base, config, lambda: add_gradients(base, batches))
+        return get_peft_model(base, config)
     model = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **options))
     if options["init_lora_weights"] == "eva":
         batches = padded_batches(documents, run["training"]["per_device_train_batch_size"])
