@@ -4,7 +4,8 @@
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, initialize_lora_eva_weights
-from peft.tuners.lora import CordaConfig, LoraGAConfig, LoraLayer
+from peft.tuners.lora import LoraGAConfig, LoraLayer
+from peft.tuners.lora.config import CordaConfig
 from peft.tuners.lora.corda import preprocess_corda
 from peft.tuners.lora.loraga import preprocess_loraga
 
