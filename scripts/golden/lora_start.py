@@ -2,12 +2,21 @@
 (eva, corda, lora_ga). Random initialisations are not here, as they are compared by their properties.
 """
 
+import dataclasses
+import importlib.util
+import sys
+import types
+
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model, initialize_lora_eva_weights
-from peft.tuners.lora import LoraGAConfig, LoraLayer
-from peft.tuners.lora.config import CordaConfig
-from peft.tuners.lora.corda import preprocess_corda
-from peft.tuners.lora.loraga import preprocess_loraga
+
+if importlib.util.find_spec("attr") is None:  # PEFT's CorDA imports it, although PEFT does not depend on it
+    sys.modules["attr"] = types.SimpleNamespace(dataclass=dataclasses.dataclass)
+
+from peft import LoraConfig, PeftModel, get_peft_model, initialize_lora_eva_weights  # noqa: E402
+from peft.tuners.lora import LoraGAConfig, LoraLayer  # noqa: E402
+from peft.tuners.lora.config import CordaConfig  # noqa: E402
+from peft.tuners.lora.corda import preprocess_corda  # noqa: E402
+from peft.tuners.lora.loraga import preprocess_loraga  # noqa: E402
 
 IGNORED = -100
 
@@ -76,3 +85,25 @@ def effective_weights(model: PeftModel) -> dict[str, torch.Tensor]:
         for name, module in model.named_modules()
         if isinstance(module, LoraLayer)
     }
+
+
+@torch.no_grad()
+def take_signs(model: PeftModel, files_tensors: dict[str, torch.Tensor]) -> float:
+    """Gives the start of LoRA-GA the signs of singular vectors that a file of lora-train has, which are random in both: in the file's
+    tensors the initial values follow the trained ones. Returns the largest difference of the starts apart from signs."""
+    largest = 0.0
+    for name, module in model.named_modules():
+        if not isinstance(module, LoraLayer):
+            continue
+        pair = {"lora_A": module.lora_A["default"].weight, "lora_B": module.lora_B["default"].weight}
+        scale = module.scaling["default"]
+        weight = module.get_base_layer().weight
+        weight.add_(scale * pair["lora_B"] @ pair["lora_A"])
+        for part, dim in (("lora_A", 0), ("lora_B", 1)):
+            start = files_tensors[f"{name}.{part}.weight"].chunk(2, dim)[1]
+            signs = (start * pair[part]).sum(1 - dim, keepdim=True).sign()
+            largest = max(largest, (signs * pair[part] - start).abs().max().item())
+            pair[part].mul_(signs)
+        pair["lora_B"].neg_()  # the file has -B
+        weight.sub_(scale * pair["lora_B"] @ pair["lora_A"])
+    return largest

@@ -4,10 +4,12 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <gtest/gtest.h>
 
+#include "adapters.h"
 #include "lora/base/file.h"
 #include "peft/lora_ga_start.h"
 #include "support/expect_error.h"
 #include "support/paths.h"
+#include "support/tensors.h"
 #include "support/tiny_llama.h"
 
 namespace lora::peft {
