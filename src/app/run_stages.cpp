@@ -8,8 +8,8 @@
 //   method      the base. Before the rows if possible, so that a wrong target is reported before they are read
 //   objective   base and rows
 //
-// An adapter that is initialised from data (EVA, CorDA, LoRA-GA) needs batches of the rows as well: attach_from_data attaches it, after all stages. The memory plan needs
-// all of them: memory_plan.
+// An adapter that is initialised from data (EVA, CorDA, LoRA-GA) needs batches of the rows as well: attach_from_data attaches it, after all
+// stages. The memory plan needs all of them: memory_plan.
 #include "app/run_stages.h"
 
 #include <algorithm>

@@ -3,8 +3,8 @@
 
 namespace lora::app {
 
-/// Sets a run up, stage by stage: tokenizer, base model, rows, method, objective. An adapter that is initialised from data (EVA, CorDA, LoRA-GA) is
-/// attached afterwards, by attach_from_data. Throws what the stages throw.
+/// Sets a run up, stage by stage: tokenizer, base model, rows, method, objective. An adapter that is initialised from data (EVA, CorDA,
+/// LoRA-GA) is attached afterwards, by attach_from_data. Throws what the stages throw.
 RunParts load_run(const config::RunConfig& config);
 
 /// Replaces the adapter and the objective of one run by those of another, which differs in nothing but keys of adapter and training. Loads

@@ -120,7 +120,7 @@ void add_modules_and_ranks(Table<LoraOptions>& table) {
       .example({{"v_proj", 32}});
 }
 
-/// What is trained in and outside the adapted modules, and how it is initialised.
+/// What is trained in the adapted modules.
 void add_trained_parts(Table<LoraOptions>& table) {
   table
       .choice(
@@ -130,8 +130,12 @@ void add_trained_parts(Table<LoraOptions>& table) {
           "use_rslora", [](auto& o) -> auto& { return o.use_rslora; }, boolean(),
           "Scale by lora_alpha / sqrt(r) instead of lora_alpha / r (rank-stabilised LoRA).")
       .value(
-          "use_dora", [](auto& o) -> auto& { return o.use_dora; }, boolean(), "Train the norms of the weight's rows as well (DoRA).")
-      .custom(init_field())
+          "use_dora", [](auto& o) -> auto& { return o.use_dora; }, boolean(), "Train the norms of the weight's rows as well (DoRA).");
+}
+
+/// How the pairs are initialised.
+void add_starts(Table<LoraOptions>& table) {
+  table.custom(init_field())
       .example("pissa")
       .custom(eva_field())
       .only_where_given()
@@ -144,8 +148,12 @@ void add_trained_parts(Table<LoraOptions>& table) {
       .example({{"direction", "ArB2r"}})
       .custom(loftq_field())
       .only_where_given()
-      .example({{"loftq_bits", 4}})
-      .custom(modules_to_save_field<LoraOptions>())
+      .example({{"loftq_bits", 4}});
+}
+
+/// What is trained outside the adapted modules, and how the pairs deal with biases, layouts and ties.
+void add_other_parts(Table<LoraOptions>& table) {
+  table.custom(modules_to_save_field<LoraOptions>())
       .example({"embed_tokens", "lm_head"})
       .custom(token_indices_field())
       .only_where_given()
@@ -170,6 +178,8 @@ const Table<LoraOptions>& lora_table() {
     Table<LoraOptions> table;
     add_modules_and_ranks(table);
     add_trained_parts(table);
+    add_starts(table);
+    add_other_parts(table);
     add_metadata(table);
     const std::vector<std::pair<std::string, Json>> others{
         {"megatron_config", nullptr},

@@ -167,15 +167,13 @@ class Lora : public Method {
     return loftq_start(host, base_.plain_weight(host.name() + ".weight"), size.rank, size.scale, mix64(seed, hash_name(a_name(host))));
   }
 
-  /// On the weight's device.
   LowRankStart given_start(const nn::Linear& host) const {
-    const auto is_its = [&host](const ModuleStart& start) { return start.module == host.name(); };
-    const auto found = std::find_if(starts_.begin(), starts_.end(), is_its);
-    if (found == starts_.end()) {
-      model_error(host.name(), "has no initial values among those that were computed from the data");
+    for (const ModuleStart& start : starts_) {
+      if (start.module == host.name()) {
+        return {start.A_RI.to(host.matrix()->device()).clone(), start.B_OR.to(host.matrix()->device()).clone()};
+      }
     }
-    const at::TensorOptions options(at::TensorOptions(at::kFloat).device(host.matrix()->device()));
-    return {found->A_RI.to(options).clone(), found->B_OR.to(options).clone()};
+    model_error(host.name(), "has no initial values among those that were computed from the data");
   }
 
   void attach(nn::Linear& host, uint64_t seed) {

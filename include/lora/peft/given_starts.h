@@ -23,8 +23,8 @@ struct ModuleStart {
 std::unique_ptr<Method> attach_with_starts(const LoraOptions& options, const std::vector<ModuleStart>& starts, nn::Model& model,
                                            const BaseReference& base, uint64_t seed);
 
-/// The initial values of a run whose adapter is saved in `folder`: its file has them beside the trained values. Throws model Error if the
-/// folder has no adapter, or one of other ranks.
+/// The initial values of a run whose adapter is saved in `folder`: its file has them next to the trained values. Throws model Error if
+/// the folder has no adapter, or one of other ranks.
 std::vector<ModuleStart> saved_starts(const LoraOptions& options, nn::Model& model, const std::filesystem::path& folder);
 
 }  // namespace lora::peft
