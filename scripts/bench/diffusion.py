@@ -11,9 +11,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from measure import check_agreement, Disagreement, rate, say
-from processes import RunFailed, TrainingRun, exit_on_sigterm, run_for_output, run_training
-from report import cpu_info, table, with_section
+from frame import exit_code_of, keep_table
+from measure import check_agreement, rate, say
+from processes import TrainingRun, run_for_output, run_training
+from report import cpu_info
 from sides import HERE
 
 LAYOUTS = ("contiguous", "channels_last")
@@ -154,23 +155,15 @@ def read_options() -> argparse.Namespace:
 
 def main() -> int:
     options = read_options()
-    exit_on_sigterm()
     rows, facts = [], {}
-    try:
-        for case in options.cases:
-            row, facts = measure(options, case)
-            rows.append(row)
-    except (RunFailed, Disagreement) as failure:
-        say(f"error: {failure}")
-        return 1
+    for case in options.cases:
+        row, facts = measure(options, case)
+        rows.append(row)
     cpu, _ = cpu_info(Path("/proc/cpuinfo").read_text(encoding="utf-8"))
     known = facts["versions"] | {"cpu": cpu, "threads": facts["threads"], "rounds": options.rounds, "steps": options.steps}
-    text = f"{EXPLANATION.format(**known)}\n\n{table(HEADER, rows)}".rstrip("\n")
-    print(text)
-    old = options.output.read_text(encoding="utf-8") if options.output.exists() else ""
-    options.output.write_text(with_section(old, "diffusion", text), encoding="utf-8")
+    keep_table(options.output, "diffusion", EXPLANATION.format(**known), HEADER, rows)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of(main))
