@@ -9,6 +9,7 @@
 #include "lora/base/text.h"
 #include "lora/diffusion/network.h"
 #include "lora/nn/device.h"
+#include "lora/ops/compiled_products.h"
 
 namespace lora::app {
 
@@ -42,6 +43,11 @@ diffusion::PipelineOptions pipeline_options(const models::ModelOptions& model) {
   return options;
 }
 
+at::Device open_image_device(const models::ModelOptions& model) {
+  ops::cache_compiled_products(ops::kProductsOfImages);
+  return nn::open_device(model.device);
+}
+
 models::BaseModel open_denoiser(const BaseRequest& request) {
   const diffusion::Pipeline pipeline(pipeline_options(request.model));
   const std::string network = pipeline.network();
@@ -51,7 +57,7 @@ models::BaseModel open_denoiser(const BaseRequest& request) {
   const at::NoGradGuard no_grad;
   models::BaseModel base;
   base.model = std::make_unique<nn::Model>(diffusion::make_network(
-      network, config, *weights, at::TensorOptions(dtype).device(nn::open_device(request.model.device))));
+      network, config, *weights, at::TensorOptions(dtype).device(open_image_device(request.model))));
   base.config = config.json;
   base.component = network;
   base.model_type = config.json.value("_class_name", network);
