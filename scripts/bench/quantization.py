@@ -1,4 +1,4 @@
-"""Trains LoRA on a real model whose base is quantised in each way, and measures quality and memory. See --help.
+"""Trains LoRA on a real model whose base is quantised in each way, and measures quality, memory and speed. See --help.
 
 Exit code: 0 done, 1 a run failed, 2 usage.
 """
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from frame import exit_code_of, keep_table, names_of
-from measure import say
+from measure import rate, say
 from processes import TrainingRun, run_for_output, run_training
 from sides import QUANTIZATIONS
 
@@ -19,7 +19,7 @@ LORA = {"r": 16, "lora_alpha": 32, "target_modules": "all-linear"}
 KINDS = {name: (options, name, True) for name, options in QUANTIZATIONS.items() if options}
 KINDS = {"bfloat16": (None, None, True)} | KINDS | {"loftq": (QUANTIZATIONS["nf4"], "nf4", "loftq"), "pissa": (QUANTIZATIONS["nf4"], "nf4", "pissa")}
 HEADER = [
-    "base", "bits a parameter", "perplexity before", "after", "weights (MB)", "peak memory (MB)", "estimate / peak",
+    "base", "bits a parameter", "perplexity before", "after", "weights (MB)", "peak memory (MB)", "estimate / peak", "tokens/s", "ratio to bfloat16",
 ]  # fmt: skip
 EXPLANATION = (
     "{model}, {steps} steps of {batch} rows of {train}, LoRA of rank 16 on all linear modules, bfloat16 computation; perplexity of {test} "
@@ -68,6 +68,7 @@ def measure(options: argparse.Namespace, kind: str) -> dict:
     result = {
         "before": before,
         "after": evaluate(options, flag, output),
+        "rate": rate(run),
         "peak": run.peak_rss,
         "estimate": facts["memory"]["estimated_bytes"],
         "weights": facts["model"]["weight_bytes"],
@@ -77,7 +78,8 @@ def measure(options: argparse.Namespace, kind: str) -> dict:
     return result
 
 
-def cells(kind: str, result: dict) -> list[str]:
+def cells(kind: str, result: dict, plain: dict | None) -> list[str]:
+    ratio = "–" if plain is None else f"{result['rate'] / plain['rate']:.2f}"
     return [
         kind,
         f"{result['bits']:.3f}",
@@ -86,6 +88,8 @@ def cells(kind: str, result: dict) -> list[str]:
         f"{result['weights'] / 1e6:.0f}",
         f"{result['peak'] / 1e6:.0f}",
         f"{result['estimate'] / result['peak']:.2f}",
+        f"{result['rate']:.0f}",
+        ratio,
     ]
 
 
@@ -108,7 +112,8 @@ def read_options() -> argparse.Namespace:
 def main() -> int:
     options = read_options()
     options.work.mkdir(parents=True, exist_ok=True)
-    rows = [cells(kind, measure(options, kind)) for kind in options.kinds]
+    results = {kind: measure(options, kind) for kind in options.kinds}
+    rows = [cells(kind, result, results.get("bfloat16")) for kind, result in results.items()]
     facts = {"model": options.model.name, "steps": options.steps, "batch": options.batch_size, "train": options.train.name, "test": options.test.name}
     keep_table(options.output, f"measured-{options.model.name}", EXPLANATION.format(**facts), HEADER, rows)
     return 0

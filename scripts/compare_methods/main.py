@@ -10,6 +10,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from methods import METHODS
@@ -34,6 +35,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--max-length", type=int, default=256)
     parser.add_argument("--seeds", type=int, default=2, help="runs at the better learning rate")
+    parser.add_argument("--speed-steps", type=int, default=8, help="steps of the run that measures speed")
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--output", type=Path, default=ROOT / "runs/methods")
     parser.add_argument("--bin", type=Path, default=ROOT / "build/release/bin")
@@ -69,8 +71,8 @@ def is_classification(options: argparse.Namespace) -> bool:
 def config_of(options: argparse.Namespace, method: str, rate: float, seed: int, folder: Path) -> dict:
     rows = {"format": options.format}
     return {
-        "model": {"path": str(options.model.resolve()), "dtype": options.dtype, "device": "cpu"},
-        "adapter": METHODS[method][0],
+        "model": {"path": str(options.model.resolve()), "dtype": options.dtype, "device": "cpu"} | METHODS[method].model,
+        "adapter": METHODS[method].adapter,
         "data": {
             "train": [rows | {"path": str(options.train.resolve())}],
             "eval": [rows | {"path": str(options.test.resolve())}],
@@ -89,25 +91,27 @@ def config_of(options: argparse.Namespace, method: str, rate: float, seed: int, 
             "save_strategy": "no",
             "save_steps": 0,
             "seed": seed,
-        },
+        }
+        | METHODS[method].training,
         "output_dir": str(folder.resolve()),
     }
 
 
 def evaluation_flags(options: argparse.Namespace, method: str, folder: Path) -> list[str]:
-    base = folder if METHODS[method][0] is None else options.model
-    adapter = [] if METHODS[method][0] is None else ["--adapter", str(folder)]
-    return ["--model", str(base), *adapter, "--dtype", options.dtype, "--device", "cpu", "--quiet"]
+    base = folder if METHODS[method].adapter is None else options.model
+    adapter = [] if METHODS[method].adapter is None else ["--adapter", str(folder)]
+    quantization = ["--quantize", METHODS[method].model["quantization"]["type"]] if METHODS[method].model else []
+    return ["--model", str(base), *adapter, *quantization, "--dtype", options.dtype, "--device", "cpu", "--quiet"]
 
 
 def loss_on(options: argparse.Namespace, model: list[str], rows: Path, row_format: str) -> float:
     command = [str(options.bin / "lora-eval"), *model, "--data", str(rows), "--format", row_format, "--json"]
-    return json.loads(run(command + ["--max-length", str(options.max_length)]))["loss"]
+    return json.loads(run(command))["loss"]
 
 
 def swap_seconds(options: argparse.Namespace, method: str, folder: Path) -> float | None:
     """Seconds that one token takes longer with the adapter than without: what it takes to load. None for a whole model."""
-    if METHODS[method][0] is None or is_classification(options):
+    if METHODS[method].adapter is None or is_classification(options):
         return None
     ask = [str(options.bin / "lora-generate"), "--prompt", "The", "--max-new-tokens", "1"]
 
@@ -127,16 +131,35 @@ def weights_file(folder: Path) -> Path:
     return next(path for path in (folder / name for name in ("adapter_model.safetensors", "adapter.safetensors", "model.safetensors")) if path.exists())
 
 
-def train(options: argparse.Namespace, method: str, rate: float, seed: int) -> dict:
-    """The figures of one run, which is trained only if it has not finished before."""
-    name = re.sub(r"[^A-Za-z0-9=]+", "-", method).strip("-")
-    folder = options.output / name / f"{rate:g}-{seed}"
+def remembered(path: Path, compute: Callable[[], float | None]) -> float | None:
+    """A figure that is computed only if the file of an earlier call does not have it."""
+    if not path.exists():
+        path.write_text(json.dumps(compute()), encoding="utf-8")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def metrics_of(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def run_config(options: argparse.Namespace, config: dict) -> Path:
+    """The folder of a run, which is trained only if it has not finished before."""
+    folder = Path(config["output_dir"])
     folder.parent.mkdir(parents=True, exist_ok=True)
-    config = folder.with_suffix(".json")
-    config.write_text(json.dumps(config_of(options, method, rate, seed, folder), indent=2), encoding="utf-8")
-    run([str(options.bin / "lora-train"), "--config", str(config), "--quiet"])
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    steps = [row for row in rows if "loss" in row][1:]
+    file = folder.with_name(folder.name + ".json")
+    file.write_text(json.dumps(config, indent=2), encoding="utf-8")
+    run([str(options.bin / "lora-train"), "--config", str(file), "--quiet"])
+    return folder
+
+
+def folder_of(options: argparse.Namespace, method: str) -> Path:
+    return options.output / re.sub(r"[^A-Za-z0-9=]+", "-", method).strip("-")
+
+
+def train(options: argparse.Namespace, method: str, rate: float, seed: int) -> dict:
+    """The figures of one run."""
+    folder = run_config(options, config_of(options, method, rate, seed, folder_of(options, method) / f"{rate:g}-{seed}"))
+    rows = metrics_of(folder)
     evaluations = [row for row in rows if "eval_loss" in row]
     result = json.loads((folder / "run.json").read_text(encoding="utf-8"))["result"]
     return {
@@ -146,22 +169,41 @@ def train(options: argparse.Namespace, method: str, rate: float, seed: int) -> d
         "total": result["total_parameters"],
         "file": weights_file(folder).stat().st_size,
         "peak": max(row["peak_memory_bytes"] for row in rows if "loss" in row),
-        "tokens": sum(row["num_input_tokens"] for row in steps) / sum(row["num_input_tokens"] / row["tokens_per_second"] for row in steps),
         "before": evaluations[0],
         "after": evaluations[-1],
     }
 
 
 def measure(options: argparse.Namespace, method: str) -> dict:
-    tried = [train(options, method, rate, 1) for rate in METHODS[method][1]]
+    tried = [train(options, method, rate, 1) for rate in METHODS[method].rates]
     best = min(tried, key=lambda figures: figures["after"]["eval_loss"])
     runs = [best] + [train(options, method, best["rate"], seed) for seed in range(2, options.seeds + 1)]
     if options.general:
         for figures in runs:
-            figures["general"] = loss_on(options, evaluation_flags(options, method, figures["folder"]), options.general, "text")
-    best["swap"] = swap_seconds(options, method, best["folder"])
+            flags = evaluation_flags(options, method, figures["folder"])
+            figures["general"] = remembered(
+                figures["folder"].with_name(figures["folder"].name + "-general.json"),
+                lambda flags=flags: loss_on(options, flags, options.general, "text"),
+            )
     say(f"{method}: loss {best['before']['eval_loss']:.4f} -> {best['after']['eval_loss']:.4f} at {best['rate']:g}")
     return best | {"runs": runs}
+
+
+def tokens_per_second(options: argparse.Namespace, method: str, rate: float) -> float:
+    """Of a short run, without its first step."""
+    config = config_of(options, method, rate, 1, folder_of(options, method) / "speed")
+    del config["data"]["eval"]
+    config["training"] |= {"max_steps": options.speed_steps, "logging_steps": 1, "eval_on_start": False}
+    steps = [row for row in metrics_of(run_config(options, config)) if "loss" in row][1:]
+    return sum(row["num_input_tokens"] for row in steps) / sum(row["num_input_tokens"] / row["tokens_per_second"] for row in steps)
+
+
+def measure_speed(options: argparse.Namespace, results: dict[str, dict]) -> None:
+    """Last, one method after the other, so that the machine is the same for all of them."""
+    for method, figures in results.items():
+        say(f"{method}: speed")
+        figures["tokens"] = tokens_per_second(options, method, figures["rate"])
+        figures["swap"] = remembered(folder_of(options, method) / "swap.json", lambda: swap_seconds(options, method, figures["folder"]))
 
 
 def measure_all(options: argparse.Namespace) -> dict[str, dict]:
@@ -214,6 +256,7 @@ def main() -> int:
     plain = ["--model", str(options.model), "--dtype", options.dtype, "--device", "cpu", "--quiet"]
     general_before = loss_on(options, plain, options.general, "text") if options.general else None
     results = measure_all(options)
+    measure_speed(options, results)
     lines = ["| " + " | ".join(HEADER) + " |", "|" + "---|" * len(HEADER)]
     lines += ["| " + " | ".join(row_of(options, method, figures, general_before)) + " |" for method, figures in results.items()]
     table = "\n".join(lines) + "\n"

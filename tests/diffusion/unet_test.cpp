@@ -234,27 +234,23 @@ int64_t peak_of_tensors(const nn::Model& model, int64_t height, nn::Recompute re
 }
 
 TEST(UNet, TheEstimateOfMemoryIsWhatTensorsTake) {
-  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
-    Json config = read_json(family_folder("sd1") / "model/unet/config.json", ErrorKind::kModel);
-    config["block_out_channels"] = {32, 64, 128, 128};  // the proportions of Stable Diffusion
-    config["attention_head_dim"] = 4;
-    io::RandomSource source(/*seed=*/5, /*initializer_range=*/0.1);
-    nn::Model model = make_unet(config, "config.json", source, dtype);
-    peft::LoraOptions options;
-    options.r = 2;
-    options.target_modules = {peft::ModuleChoice::Kind::kList, model.body->default_target_modules(), ""};
-    const std::unique_ptr<peft::Method> method = peft::attach_adapter(options, model, peft::BaseReference("", ""), /*seed=*/1);
-    for (const nn::Recompute recompute : {nn::Recompute::kNothing, nn::Recompute::kFeedForward, nn::Recompute::kLayers}) {
-      // What twice as many places take in addition: the rest does not grow with them.
-      const int64_t found = (peak_of_tensors(model, 64, recompute) - peak_of_tensors(model, 32, recompute)) / (32 * 16);
-      const nn::PassMemory estimate = model.body->pass_memory(recompute);
-      const double ratio = static_cast<double>(estimate.kept + estimate.working) / static_cast<double>(found);
-      const std::string where = std::string(c10::toString(dtype)) + ", recompute " + std::to_string(static_cast<int>(recompute)) +
-                                ": kept " + std::to_string(estimate.kept) + ", working " + std::to_string(estimate.working) + ", found " +
-                                std::to_string(found);
-      EXPECT_GT(ratio, 0.9) << where;
-      EXPECT_LT(ratio, 1.15) << where;
-    }
+  Json config = read_json(family_folder("sd1") / "model/unet/config.json", ErrorKind::kModel);
+  config["block_out_channels"] = {16, 32, 64, 64};  // the proportions of Stable Diffusion
+  io::RandomSource source(/*seed=*/5, /*initializer_range=*/0.1);
+  nn::Model model = make_unet(config, "config.json", source, at::kFloat);
+  peft::LoraOptions options;
+  options.r = 2;
+  options.target_modules = {peft::ModuleChoice::Kind::kList, model.body->default_target_modules(), ""};
+  const std::unique_ptr<peft::Method> method = peft::attach_adapter(options, model, peft::BaseReference("", ""), /*seed=*/1);
+  for (const nn::Recompute recompute : {nn::Recompute::kNothing, nn::Recompute::kFeedForward, nn::Recompute::kLayers}) {
+    // What twice as many places take in addition: the rest does not grow with them. Fewer would be convolved in another way.
+    const int64_t found = (peak_of_tensors(model, 128, recompute) - peak_of_tensors(model, 64, recompute)) / (64 * 16);
+    const nn::PassMemory estimate = model.body->pass_memory(recompute);
+    const double ratio = static_cast<double>(estimate.kept + estimate.working) / static_cast<double>(found);
+    const std::string where = "recompute " + std::to_string(static_cast<int>(recompute)) + ": kept " + std::to_string(estimate.kept) +
+                              ", working " + std::to_string(estimate.working) + ", found " + std::to_string(found);
+    EXPECT_GT(ratio, 0.9) << where;
+    EXPECT_LT(ratio, 1.15) << where;
   }
 }
 
