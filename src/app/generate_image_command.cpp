@@ -18,7 +18,6 @@
 #include "lora/config/command_line.h"
 #include "lora/image/encode_png.h"
 #include "lora/nn/adapters.h"
-#include "lora/nn/device.h"
 #include "lora/nn/low_rank.h"
 #include "lora/peft/file_names.h"
 
@@ -176,7 +175,7 @@ int generate_image_command(const GenerateImageRequest& given) {
   inputs.insert(inputs.end(), request.inference.adapters.begin(), request.inference.adapters.end());
   const ResultFile output(request.output, inputs);
   const AdapterFolders adapters(request.inference.adapters);
-  const at::Device device = nn::open_device(model.device);
+  const at::Device device = open_image_device(model);
   const diffusion::Pipeline pipeline(pipeline_options(model));
   const diffusion::Vae vae = open_decoder(pipeline, device);
   const ImageOptions options = image_options(request, pipeline, vae.downscale());

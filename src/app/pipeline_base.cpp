@@ -12,6 +12,7 @@
 #include "lora/nn/device.h"
 #include "lora/nn/packed_weights.h"
 #include "lora/quantization/quantizing_source.h"
+#include "lora/ops/compiled_products.h"
 
 namespace lora::app {
 
@@ -69,6 +70,11 @@ diffusion::PipelineOptions pipeline_options(const models::ModelOptions& model) {
   return options;
 }
 
+at::Device open_image_device(const models::ModelOptions& model) {
+  ops::cache_compiled_products(ops::kProductsOfImages);
+  return nn::open_device(model.device);
+}
+
 models::BaseModel open_denoiser(const BaseRequest& request) {
   const diffusion::Pipeline pipeline(pipeline_options(request.model));
   const std::string network = pipeline.network();
@@ -77,7 +83,7 @@ models::BaseModel open_denoiser(const BaseRequest& request) {
   const at::ScalarType dtype = models::computing_dtype(request.model.dtype, config.reader(), weights->stored_dtype());
   const at::NoGradGuard no_grad;
   models::BaseModel base;
-  const at::TensorOptions options = at::TensorOptions(dtype).device(nn::open_device(request.model.device));
+  const at::TensorOptions options = at::TensorOptions(dtype).device(open_image_device(request.model));
   base.model = std::make_unique<nn::Model>(build_network(request, network, config, *weights, options));
   base.config = config.json;
   base.component = network;
