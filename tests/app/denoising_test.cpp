@@ -43,10 +43,8 @@ double largest_value(const StoredTensor& tensor) {
   return largest;
 }
 
-void expect_reference_run(const std::string& family, const std::string& run) {
-  const PipelineCase own(family);
-  const Outcome outcome = own.train(run);
-  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+/// Compares what the run in out/ logged with expected_<run>.json.
+void expect_reference_steps(const PipelineCase& own, const std::string& run) {
   const Json expected = Json::parse(read_text(own / ("expected_" + run + ".json")));
   const std::vector<Json> rows = read_rows(own / "out/metrics.jsonl");
   ASSERT_EQ(rows.size(), expected["steps"].size());
@@ -54,10 +52,17 @@ void expect_reference_run(const std::string& family, const std::string& run) {
     const Json& step = expected["steps"][i];
     for (const auto& [key, relative] : {std::pair("loss", 1e-6), std::pair("learning_rate", 1e-6), std::pair("grad_norm", 1e-4)}) {
       EXPECT_NEAR(rows[i][key].get<double>(), step[key].get<double>(), relative * step[key].get<double>() + 1e-12)
-          << family << " " << run << ": " << key << " of step " << i + 1;
+          << own.name << " " << run << ": " << key << " of step " << i + 1;
     }
   }
   EXPECT_EQ(rows[4]["num_tokens"], 4) << "images";
+}
+
+void expect_reference_run(const std::string& family, const std::string& run) {
+  const PipelineCase own(family);
+  const Outcome outcome = own.train(run);
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  expect_reference_steps(own, run);
   const std::map<std::string, StoredTensor> trained = stored_tensors(own / "out"), all = stored_tensors(own.scratch / family);
   size_t count = 0;
   for (const auto& [name, tensor] : all) {
@@ -230,6 +235,26 @@ std::vector<float> widened(const StoredTensor& tensor) {
   return values;
 }
 
+TEST(Denoising, EqualsDiffusersOnAWholeNetwork) {
+  const PipelineCase own("sd1");
+  const Outcome outcome = own.train("full");
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  expect_reference_steps(own, "full");
+  const Json expected = Json::parse(read_text(own / "expected_full.json"));
+  const size_t stride = expected["stride"].get<size_t>();
+  const std::vector<float> values = stored_tensors(own.scratch / "sd1").at("trained").values();
+  size_t place = 0, numbers = 0;
+  for (const auto& [name, tensor] : stored_tensors(own / "out/unet")) {
+    const std::vector<float> found = tensor.values();
+    for (size_t i = 0; i < found.size() && place < values.size(); i += stride, ++place) {
+      EXPECT_NEAR(found[i], values[place], 1e-5 * largest_value(tensor)) << name << "[" << i << "]";
+    }
+    numbers += found.size();
+  }
+  EXPECT_EQ(place, values.size());
+  EXPECT_EQ(numbers, expected["num_trainable"]);
+}
+
 TEST(Denoising, TrainsAWholeNetworkAndWritesAPipeline) {
   const PipelineCase own("sd1");
   write_rows_to_draw_for(own);
@@ -252,6 +277,13 @@ TEST(Denoising, TrainsAWholeNetworkAndWritesAPipeline) {
                                                 "adapter.init_from=null"});
   EXPECT_EQ(again.exit_code, 0) << "the result is a base: " << again.err;
   EXPECT_EQ(run({"--set", "output_dir=whole"}).exit_code, 0) << "a finished run is left alone";
+
+  fs::remove(own / ("model/" + weights));
+  const Outcome random = run({"--set", "output_dir=random", "--set", "model.from_scratch=true"});
+  ASSERT_EQ(random.exit_code, 0) << random.err;
+  EXPECT_THAT(random.err, HasSubstr("random weights"));
+  EXPECT_GT(read_rows(own / "random/metrics.jsonl")[0]["loss"].get<double>(), 0);
+  fs::copy_file(kData / "diffusion/sd1/model" / weights, own / ("model/" + weights));
 
   const Outcome some = run({"--set", "output_dir=some", "--set", "training.train_parameters=[\"attn2\"]"});
   ASSERT_EQ(some.exit_code, 0) << some.err;
