@@ -1,4 +1,4 @@
-"""Trains LoRA on a real model whose base is quantised in each way, and measures quality and memory. See --help.
+"""Trains LoRA on a real model whose base is quantised in each way, and measures quality, memory and speed. See --help.
 
 Exit code: 0 done, 1 a run failed, 2 usage.
 """
@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from compare import names_of
-from measure import say
+from measure import rate, say
 from processes import RunFailed, TrainingRun, exit_on_sigterm, run_for_output, run_training
 from report import table, with_section
 from sides import QUANTIZATIONS
@@ -20,7 +20,7 @@ LORA = {"r": 16, "lora_alpha": 32, "target_modules": "all-linear"}
 KINDS = {name: (options, name, True) for name, options in QUANTIZATIONS.items() if options}
 KINDS = {"bfloat16": (None, None, True)} | KINDS | {"loftq": (QUANTIZATIONS["nf4"], "nf4", "loftq"), "pissa": (QUANTIZATIONS["nf4"], "nf4", "pissa")}
 HEADER = [
-    "base", "bits a parameter", "perplexity before", "after", "weights (MB)", "peak memory (MB)", "estimate / peak",
+    "base", "bits a parameter", "perplexity before", "after", "weights (MB)", "peak memory (MB)", "estimate / peak", "tokens/s", "ratio to bfloat16",
 ]  # fmt: skip
 EXPLANATION = (
     "{model}, {steps} steps of {batch} rows of {train}, LoRA of rank 16 on all linear modules, bfloat16 computation; perplexity of {test} "
@@ -69,6 +69,7 @@ def measure(options: argparse.Namespace, kind: str) -> dict:
     result = {
         "before": before,
         "after": evaluate(options, flag, output),
+        "rate": rate(run),
         "peak": run.peak_rss,
         "estimate": facts["memory"]["estimated_bytes"],
         "weights": facts["model"]["weight_bytes"],
@@ -78,7 +79,8 @@ def measure(options: argparse.Namespace, kind: str) -> dict:
     return result
 
 
-def cells(kind: str, result: dict) -> list[str]:
+def cells(kind: str, result: dict, plain: dict | None) -> list[str]:
+    ratio = "–" if plain is None else f"{result['rate'] / plain['rate']:.2f}"
     return [
         kind,
         f"{result['bits']:.3f}",
@@ -87,6 +89,8 @@ def cells(kind: str, result: dict) -> list[str]:
         f"{result['weights'] / 1e6:.0f}",
         f"{result['peak'] / 1e6:.0f}",
         f"{result['estimate'] / result['peak']:.2f}",
+        f"{result['rate']:.0f}",
+        ratio,
     ]
 
 
@@ -115,7 +119,7 @@ def main() -> int:
     except RunFailed as failure:
         say(f"error: {failure}")
         return 1
-    rows = [cells(kind, result) for kind, result in results.items()]
+    rows = [cells(kind, result, results.get("bfloat16")) for kind, result in results.items()]
     facts = {"model": options.model.name, "steps": options.steps, "batch": options.batch_size, "train": options.train.name, "test": options.test.name}
     text = f"{EXPLANATION.format(**facts)}\n\n{table(HEADER, rows)}".rstrip("\n")
     print(text)

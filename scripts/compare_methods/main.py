@@ -106,7 +106,7 @@ def evaluation_flags(options: argparse.Namespace, method: str, folder: Path) -> 
 
 def loss_on(options: argparse.Namespace, model: list[str], rows: Path, row_format: str) -> float:
     command = [str(options.bin / "lora-eval"), *model, "--data", str(rows), "--format", row_format, "--json"]
-    return json.loads(run(command + ["--max-length", str(options.max_length)]))["loss"]
+    return json.loads(run(command))["loss"]
 
 
 def swap_seconds(options: argparse.Namespace, method: str, folder: Path) -> float | None:
