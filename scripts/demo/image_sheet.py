@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""Puts images of the same size into one PNG: rows with a title, and a label above each column.
+"""Puts images of the same size into one PNG, in rows with a title.
 
-    image_sheet.py OUTPUT.png --labels "a red star" ... --row TITLE IMAGE.png ... [--row TITLE IMAGE.png ...]...
+    image_sheet.py OUTPUT.png --row TITLE IMAGE.png ... [--row TITLE IMAGE.png ...]... --labels "a red star" ...
+
+The labels stand above the columns of all rows whose title ends with "*".
 """
 import argparse
 import pathlib
@@ -54,15 +56,20 @@ def main():
 
     rows = [(title, [read_png(pathlib.Path(path)) for path in paths]) for title, *paths in arguments.row]
     width, height = (ZOOM * size for size in rows[0][1][0][:2])
-    text = 5 * ZOOM + GAP
-    sheet = Sheet(GAP + len(arguments.labels) * (width + GAP), GAP + text + len(rows) * (text + height + GAP))
-    for column, label in enumerate(arguments.labels):
-        sheet.write(label, GAP + column * (width + GAP), GAP)
-    for number, (title, images) in enumerate(rows):
-        top = GAP + text + number * (text + height + GAP)
-        sheet.write(title, GAP, top)
+    line = 5 * ZOOM + GAP
+    lines = [2 if title.endswith("*") else 1 for title, _ in rows]
+    sheet = Sheet(GAP + max(len(images) for _, images in rows) * (width + GAP), GAP + sum(lines) * line + len(rows) * (height + GAP))
+    top = GAP
+    for title, images in rows:
+        sheet.write(title.removesuffix("*"), GAP, top)
+        top += line
+        if title.endswith("*"):
+            for column, label in enumerate(arguments.labels):
+                sheet.write(label, GAP + column * (width + GAP), top)
+            top += line
         for column, image in enumerate(images):
-            sheet.paste(image, GAP + column * (width + GAP), top + text)
+            sheet.paste(image, GAP + column * (width + GAP), top)
+        top += height + GAP
     write_png(arguments.output, sheet.width, sheet.height, sheet.pixels)
     return 0
 

@@ -47,11 +47,12 @@ draw "$work/before"
 draw "$work/after" --adapter "$work/adapter"
 
 step "demo 5/5: result"
+examples=(000.png 007.png 014.png 021.png 028.png 035.png) # another shape and another colour each
 python3 scripts/demo/image_sheet.py "$work/sheet.png" --labels "${prompts[@]}" \
-  --row "drawings for the base model" "$work"/drawings/base/00[0-5].png \
-  --row "base model" "$work"/before/*.png \
-  --row "drawings for lora" "$work"/drawings/style/00[0-5].png \
-  --row "base model with lora" "$work"/after/*.png
+  --row "drawings for the base model" "${examples[@]/#/$work/drawings/base/}" \
+  --row "base model*" "$work"/before/*.png \
+  --row "drawings for lora" "${examples[@]/#/$work/drawings/style/}" \
+  --row "base model with lora*" "$work"/after/*.png
 python3 scripts/demo/image_losses.py "$work/adapter/metrics.jsonl"
 cat <<TEXT
 
