@@ -11,8 +11,8 @@
 #include "lora/models/packed_modules.h"
 #include "lora/nn/device.h"
 #include "lora/nn/packed_weights.h"
-#include "lora/quantization/quantizing_source.h"
 #include "lora/ops/compiled_products.h"
+#include "lora/quantization/quantizing_source.h"
 
 namespace lora::app {
 
@@ -108,6 +108,7 @@ diffusion::PipelineOptions pipeline_options(const models::ModelOptions& model) {
   options.vae = model.vae;
   options.config = model.tokenizer == model.path ? std::filesystem::path() : model.tokenizer;
   options.prediction_type = model.prediction_type;
+  options.clip_skip = model.clip_skip;
   return options;
 }
 

@@ -156,7 +156,8 @@ std::vector<Choice> other_choices() {
         {"training.sample", only({nullptr}), "no such key", of_images},
         {"model.prediction_type", only({nullptr}), "no such key", of_pipelines},
         {"model.variant", only({nullptr}), "no such key", of_pipelines},
-        {"model.vae", only({nullptr}), "no such key", of_pipelines}}},
+        {"model.vae", only({nullptr}), "no such key", of_pipelines},
+        {"model.clip_skip", only({1}), "no such key", of_pipelines}}},
   };
 }
 

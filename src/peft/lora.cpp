@@ -74,8 +74,8 @@ class Lora : public Method {
     for (nn::Linear* host : chosen_.hosts) {
       attach(*host, seed);
     }
-    for (nn::Conv2d* host : chosen_.convolutions) {
-      attach(*host, seed);
+    for (nn::MatrixHost* host : chosen_.convolutions) {
+      attach_to_convolution(*host, seed);
     }
     if (chosen_.tied_head != nullptr) {
       attach_tied(*chosen_.tied_head);
@@ -202,11 +202,13 @@ class Lora : public Method {
   }
 
   /// A convolves as the base does, and B the single pixels of its result.
-  void attach(nn::Conv2d& host, uint64_t seed) {
+  void attach_to_convolution(nn::MatrixHost& host, uint64_t seed) {
     const PairSize size = size_of(host);
     LowRankStart start = low_rank_start(options_, host, size.rank, size.scale, seed);
-    const nn::Conv2dShape& shape = host.shape();
-    start = {start.A_RI.view({size.rank, shape.in_channels, shape.kernel, shape.kernel}), start.B_OR.unsqueeze(2).unsqueeze(3)};
+    std::vector<int64_t> of_A = host.matrix()->tensor().sizes().vec(), of_B(of_A.size(), 1);
+    of_A[0] = of_B[1] = size.rank;
+    of_B[0] = host.matrix()->out_features();
+    start = {start.A_RI.view(of_A), start.B_OR.view(of_B)};
     nn::LowRank pair = pair_of(start, size);
     if (options_.lora_bias) {
       pair.bias_O = low_rank_bias_start(options_, host, size.rank, seed).requires_grad_(true);
@@ -249,7 +251,9 @@ class Lora : public Method {
     if (options_.use_dora) {
       const at::NoGradGuard no_grad;
       const Tensor norm_O = pair.norms.computed(host.matrix(), pair.A_RI.flatten(1), pair.B_OR.flatten(1), pair.scale);
-      pair.magnitude_O = (pair.A_RI.dim() == 2 ? norm_O : norm_O.view({1, -1, 1, 1})).requires_grad_(true);
+      std::vector<int64_t> sizes(static_cast<size_t>(pair.A_RI.dim()), 1);
+      sizes[1] = norm_O.numel();
+      pair.magnitude_O = (pair.A_RI.dim() == 2 ? norm_O : norm_O.view(sizes)).requires_grad_(true);
     }
     if (pair.A_RI.dim() > 2) {
       train_convolution(host, pair, size);
