@@ -120,8 +120,9 @@ void require_adaptable_by_lora(const nn::Host& host, const LoraOptions& options)
                  "cannot be used with embeddings, as in PEFT: found the target '" + host.name() + "', expected projections");
   }
   if (changes_base(options.init)) {
-    config_error("adapter.init_lora_weights", "\"pissa\" and \"olora\" start from a part of a projection's weight: found the embedding '" +
-                                                  host.name() + "' among the targets. Remove it, or choose another initialization.");
+    config_error("adapter.init_lora_weights", "\"" + std::string(kNamedInits.name(options.init)) +
+                                                  "\" starts from a part of a projection's weight: found the embedding '" + host.name() +
+                                                  "' among the targets. Remove it, or choose another initialization.");
   }
 }
 
