@@ -30,7 +30,9 @@ struct PlacedTensor {
 class MergedFile {
  public:
   explicit MergedFile(const PipelineMerge& merge)
-      : merge_(merge), file_(merge.model.path), stored_(fs::absolute(file_).parent_path(), io::WeightFileNames{file_.filename().string(), ""}) {
+      : merge_(merge),
+        file_(merge.model.path),
+        stored_(fs::absolute(file_).parent_path(), io::WeightFileNames{file_.filename().string(), ""}) {
     std::map<std::string, const peft::MergedTensor*> changed;
     for (const peft::MergedTensor& tensor : merge.plan.tensors) {
       if (tensor.is_changed()) {

@@ -176,8 +176,8 @@ TEST_F(PipelineAdapter, IsCombinedAndRefusedWhereItDoesNotFit) {
   expect_refused(merge(model("sd1") + "/unet/diffusion_pytorch_model.safetensors", file("sd1/peft")), 4,
                  {"a component of a pipeline in diffusers' layout"});
   EXPECT_FALSE(fs::exists(at("x")));
-  expect_refused({"lora-convert", "--extract", "--base", model("sd1") + "/unet", "--tuned", model("sd1"), "--r", "2", "--output", at("x")}, 4,
-                 {"--base", "UNet2DConditionModel", "model_index.json"});
+  expect_refused({"lora-convert", "--extract", "--base", model("sd1") + "/unet", "--tuned", model("sd1"), "--r", "2", "--output", at("x")},
+                 4, {"--base", "UNet2DConditionModel", "model_index.json"});
   expect_refused({"lora-convert", "--extract", "--base", model("sd1"), "--tuned", model("sd1"), "--target-modules", "to_z", "--r", "2",
                   "--output", at("x")},
                  2, {"--target-modules", "to_z"});
