@@ -8,11 +8,17 @@
 #include "lora/base/log.h"
 #include "lora/base/text.h"
 #include "lora/diffusion/network.h"
+#include "lora/models/packed_modules.h"
 #include "lora/nn/device.h"
+#include "lora/nn/packed_weights.h"
+#include "lora/quantization/quantizing_source.h"
+#include "lora/ops/compiled_products.h"
 
 namespace lora::app {
 
 namespace {
+
+using at::Tensor;
 
 void warn_of_unused_weights(const io::Checkpoint& weights) {
   const std::vector<std::string> unused = weights.unused();
@@ -30,6 +36,28 @@ void add_files(const diffusion::Pipeline& pipeline, const std::string& component
   }
 }
 
+/// The network, with packed projections if the request says so. Those of UNets stay plain, because most of a UNet is convolutions.
+nn::Model build_network(const BaseRequest& request, const std::string& network, const diffusion::ComponentConfig& config,
+                        io::WeightSource& weights, const at::TensorOptions& options) {
+  if (!request.model.quantises()) {
+    return diffusion::make_network(network, config, weights, options);
+  }
+  if (network != diffusion::kTransformer) {
+    config_error("model.quantization", "found a value for " + request.model.path.string() +
+                                           ", expected null: only transformers (Stable Diffusion 3, FLUX.1) are quantised");
+  }
+  const at::ScalarType dtype = at::typeMetaToScalarType(options.dtype());
+  quantization::QuantizingSource quantizing(weights, models::loading_options(request.model, dtype, /*inputs_first=*/false));
+  nn::Model model = diffusion::make_network(network, config, quantizing, options);
+  models::warn_of_unmatched(quantizing.plain_modules());
+  return model;
+}
+
+/// Reads weights as they are in the pipeline's files, for LoftQ.
+std::function<Tensor(const std::string& name)> plain_weights_of(std::shared_ptr<const io::Checkpoint> weights, at::ScalarType dtype) {
+  return [weights = std::move(weights), dtype](const std::string& name) { return weights->tensor(name).to(dtype); };
+}
+
 }  // namespace
 
 diffusion::PipelineOptions pipeline_options(const models::ModelOptions& model) {
@@ -42,16 +70,21 @@ diffusion::PipelineOptions pipeline_options(const models::ModelOptions& model) {
   return options;
 }
 
+at::Device open_image_device(const models::ModelOptions& model) {
+  ops::cache_compiled_products(ops::kProductsOfImages);
+  return nn::open_device(model.device);
+}
+
 models::BaseModel open_denoiser(const BaseRequest& request) {
   const diffusion::Pipeline pipeline(pipeline_options(request.model));
   const std::string network = pipeline.network();
   const diffusion::ComponentConfig config = pipeline.config(network);
-  const std::unique_ptr<io::Checkpoint> weights = pipeline.weights(network);
+  const std::shared_ptr<io::Checkpoint> weights = pipeline.weights(network);
   const at::ScalarType dtype = models::computing_dtype(request.model.dtype, config.reader(), weights->stored_dtype());
   const at::NoGradGuard no_grad;
   models::BaseModel base;
-  base.model = std::make_unique<nn::Model>(diffusion::make_network(
-      network, config, *weights, at::TensorOptions(dtype).device(nn::open_device(request.model.device))));
+  const at::TensorOptions options = at::TensorOptions(dtype).device(open_image_device(request.model));
+  base.model = std::make_unique<nn::Model>(build_network(request, network, config, *weights, options));
   base.config = config.json;
   base.component = network;
   base.model_type = config.json.value("_class_name", network);
@@ -60,6 +93,10 @@ models::BaseModel open_denoiser(const BaseRequest& request) {
   base.fingerprint = weights->fingerprint();
   warn_of_unused_weights(*weights);
   models::require_finite_weights(*base.model, weights->path().string());
+  base.quantization = nn::packed_weights(*base.model).text();
+  if (request.model.quantises()) {
+    base.plain_weight = plain_weights_of(weights, dtype);
+  }
   return base;
 }
 

@@ -123,7 +123,6 @@ std::vector<Choice> image_choices() {
         {"adapter.init_lora_weights", all_but({"eva"}), "another initialisation", "EVA analyses the tokens to predict"},
         {"adapter.init_lora_weights", all_but({"corda", "lora_ga"}), "another initialisation", "such a start is for language models"},
         {"adapter.task_type", only({nullptr}), "none", "PEFT has no task for such networks"},
-        {"model.quantization", only({nullptr}), "null", "the network of a pipeline keeps plain weights"},
         {"model.from_scratch", only({false}), "false"},
         {"model.base_dropout", only({nullptr}), "null", "the network of a pipeline has no dropout"}}},
       {"model.path",

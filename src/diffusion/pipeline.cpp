@@ -7,6 +7,7 @@
 #include "lora/base/bundle.h"
 #include "lora/base/error.h"
 #include "lora/base/text.h"
+#include "lora/diffusion/training_schedule.h"
 
 namespace lora::diffusion {
 
@@ -135,6 +136,10 @@ ComponentConfig Pipeline::config(const std::string& component) const {
     return config;
   }
   if (!impl_->options.prediction_type.empty()) {
+    if (is_flow_matching(config.reader())) {
+      config_error("model.prediction_type", "found " + impl_->options.prediction_type +
+                                                ", expected no such key: networks that are trained by flow matching predict one thing");
+    }
     config.json["prediction_type"] = impl_->options.prediction_type;
   } else if (is_single_file() && is_version_2() && !config.json.contains("prediction_type")) {
     model_error(path().string(), "does not say what the model predicts, expected epsilon (Stable Diffusion 2 base, 512 pixels) or "

@@ -87,6 +87,7 @@ TEST(Denoising, EqualsDiffusersAndPeftOnAttention) {
 
 TEST(Denoising, EqualsDiffusersAndPeftWithFlowMatching) {
   expect_reference_run("sd3", "adapter");
+  expect_reference_run("flux", "adapter");
   const PipelineCase own("sd3");
   const std::map<std::string, StoredTensor> expected = stored_tensors(own.scratch / "sd3");
   for (const auto& [scheme, precondition] : {std::pair("sigma_sqrt", false), std::pair("cosmap", true)}) {
@@ -107,6 +108,8 @@ TEST(Denoising, EqualsDiffusersAndPeftWithFlowMatching) {
   refuses({"--set", "training.snr_gamma=5"}, "training.snr_gamma");
   refuses({"--set", "training.input_perturbation=0.1"}, "training.input_perturbation");
   refuses({"--set", "training.rescale_betas_zero_snr=true"}, "training.rescale_betas_zero_snr");
+  refuses({"--set", "model.prediction_type=epsilon"}, "model.prediction_type");
+  refuses({"--set", "training.guidance_scale=2"}, "training.guidance_scale");
 }
 
 TEST(Denoising, EqualsDiffusersAndPeftOnConvolutions) {

@@ -63,7 +63,6 @@ TEST(Denoising, FindingsNameTheKey) {
       {"data.max_length=77", "[data.max_length] found 77 with training.objective \"denoising\""},
       {"data.tokens_per_batch=100", "[data.tokens_per_batch] found 100"},
       {"adapter.task_type=CAUSAL_LM", "[adapter.task_type] found \"CAUSAL_LM\""},
-      {"model.quantization.type=nf4", "[model.quantization] found {"},
       {"model.base_dropout=0.1", "[model.base_dropout] found 0.1"},
       {"model.prediction_type=sample", "[model.prediction_type] found \"sample\", expected"},
       {"training.cuda_graphs=true", "[training.cuda_graphs] found true"},
