@@ -179,8 +179,10 @@ int generate_image_command(const GenerateImageRequest& given) {
   const diffusion::Pipeline pipeline(pipeline_options(model));
   const diffusion::Vae vae = open_decoder(pipeline, device);
   const ImageOptions options = image_options(request, pipeline, vae.downscale());
-  const diffusion::EncodedPrompt prompt = encode_with_adapters(request, adapters.folders(), pipeline, options, device);
-  const at::Tensor latents = sample_with_adapters(request, adapters.folders(), pipeline, prompt, options, vae.downscale(), device);
+  const at::Tensor latents = adapters.with_given_names([&] {
+    const diffusion::EncodedPrompt prompt = encode_with_adapters(request, adapters.folders(), pipeline, options, device);
+    return sample_with_adapters(request, adapters.folders(), pipeline, prompt, options, vae.downscale(), device);
+  });
   const at::Tensor decoded_3HW = vae.decode(latents)[0];
   if (!at::isfinite(decoded_3HW).all().item<bool>()) {
     model_error(model.path.string(), "gives an image with values that are not finite. Likely cause: --dtype float16, or an adapter that is "

@@ -93,6 +93,9 @@ struct PipelineEncoders::Impl {
 
   std::string caption_identity() const {
     std::string identity = io::dtype_name(text_dtype());
+    if (pipeline.clip_skip() != 1) {
+      identity += "clip_skip" + std::to_string(pipeline.clip_skip());
+    }
     for (const std::string& encoder : pipeline.text_encoders()) {
       identity += identity_of(pipeline, encoder) + identity_of_tokenizer(pipeline, encoder);
     }

@@ -123,7 +123,6 @@ std::vector<Choice> image_choices() {
         {"adapter.init_lora_weights", all_but({"eva"}), "another initialisation", "EVA analyses the tokens to predict"},
         {"adapter.init_lora_weights", all_but({"corda", "lora_ga"}), "another initialisation", "such a start is for language models"},
         {"adapter.task_type", only({nullptr}), "none", "PEFT has no task for such networks"},
-        {"model.from_scratch", only({false}), "false"},
         {"model.base_dropout", only({nullptr}), "null", "the network of a pipeline has no dropout"}}},
       {"model.path",
        [](const RunConfig& run) { return run.model.is_torchscript(); },
@@ -157,7 +156,8 @@ std::vector<Choice> other_choices() {
         {"training.sample", only({nullptr}), "no such key", of_images},
         {"model.prediction_type", only({nullptr}), "no such key", of_pipelines},
         {"model.variant", only({nullptr}), "no such key", of_pipelines},
-        {"model.vae", only({nullptr}), "no such key", of_pipelines}}},
+        {"model.vae", only({nullptr}), "no such key", of_pipelines},
+        {"model.clip_skip", only({1}), "no such key", of_pipelines}}},
   };
 }
 

@@ -74,8 +74,8 @@ class Lora : public Method {
     for (nn::Linear* host : chosen_.hosts) {
       attach(*host, seed);
     }
-    for (nn::Conv2d* host : chosen_.convolutions) {
-      attach(*host, seed);
+    for (nn::MatrixHost* host : chosen_.convolutions) {
+      attach_to_convolution(*host, seed);
     }
     if (chosen_.tied_head != nullptr) {
       attach_tied(*chosen_.tied_head);
@@ -187,31 +187,23 @@ class Lora : public Method {
     if (changes_base(options_.init)) {
       residuals_.take_out(host, start, size.scale, adapter_name_);
     }
-    nn::LowRank pair = pair_of(start, size);
-    if (options_.lora_bias) {
-      pair.bias_O = low_rank_bias_start(options_, host, size.rank, seed).requires_grad_(true);
-    }
-    attach(host, std::move(pair), size);
+    attach(host, pair_with_bias(start, host, size, seed), size);
   }
 
   /// [A; A0] and [B, -B0], as from Residuals::portable(). The parts that the file has are views of them.
   void attach_with_start(nn::Linear& host, const PairSize& size, const LowRankStart& start) {
-    const Tensor A_RI = at::cat({start.A_RI, start.A_RI}, 0);
-    const Tensor B_OR = at::cat({start.B_OR, -start.B_OR}, 1);
-    attach(host, {adapter_name_, A_RI, B_OR, size.scale}, size);
+    attach(host, {adapter_name_, at::cat({start.A_RI, start.A_RI}, 0), at::cat({start.B_OR, -start.B_OR}, 1), size.scale}, size);
   }
 
   /// A convolves as the base does, and B the single pixels of its result.
-  void attach(nn::Conv2d& host, uint64_t seed) {
+  void attach_to_convolution(nn::MatrixHost& host, uint64_t seed) {
     const PairSize size = size_of(host);
     LowRankStart start = low_rank_start(options_, host, size.rank, size.scale, seed);
-    const nn::Conv2dShape& shape = host.shape();
-    start = {start.A_RI.view({size.rank, shape.in_channels, shape.kernel, shape.kernel}), start.B_OR.unsqueeze(2).unsqueeze(3)};
-    nn::LowRank pair = pair_of(start, size);
-    if (options_.lora_bias) {
-      pair.bias_O = low_rank_bias_start(options_, host, size.rank, seed).requires_grad_(true);
-    }
-    attach(host, std::move(pair), size);
+    std::vector<int64_t> of_A = host.matrix()->tensor().sizes().vec(), of_B(of_A.size(), 1);
+    of_A[0] = of_B[1] = size.rank;
+    of_B[0] = host.matrix()->out_features();
+    start = {start.A_RI.view(of_A), start.B_OR.view(of_B)};
+    attach(host, pair_with_bias(start, host, size, seed), size);
   }
 
   void attach(nn::Embedding& host, uint64_t seed) {
@@ -222,8 +214,7 @@ class Lora : public Method {
       const LowRankStart of_head = low_rank_start(options_, *chosen_.tied_head, size.rank, size.scale, seed);
       start = {of_head.B_OR.t().contiguous(), of_head.A_RI.t().contiguous()};
     }
-    nn::LowRank pair = pair_of(start, size);
-    attach(host, std::move(pair), size);
+    attach(host, pair_of(start, size), size);
   }
 
   /// ensure_weight_tying: the head's A shares memory with the embeddings' B and vice versa. As in PEFT each is a parameter with its own
@@ -235,8 +226,15 @@ class Lora : public Method {
       config_error("adapter.rank_pattern", "ensure_weight_tying needs one rank for the embeddings and the head: found " +
                                                std::to_string(shared.A_RI.size(0)) + " and " + std::to_string(size.rank));
     }
-    nn::LowRank pair = pair_of({shared.B_OR.detach().t(), shared.A_RI.detach().t()}, size);
-    attach(head, std::move(pair), size);
+    attach(head, pair_of({shared.B_OR.detach().t(), shared.A_RI.detach().t()}, size), size);
+  }
+
+  nn::LowRank pair_with_bias(const LowRankStart& start, const nn::MatrixHost& host, const PairSize& size, uint64_t seed) const {
+    nn::LowRank pair = pair_of(start, size);
+    if (options_.lora_bias) {
+      pair.bias_O = low_rank_bias_start(options_, host, size.rank, seed).requires_grad_(true);
+    }
+    return pair;
   }
 
   /// The adapter is float32 whatever the dtype of the base (PEFT's autocast_adapter_dtype).
@@ -249,7 +247,9 @@ class Lora : public Method {
     if (options_.use_dora) {
       const at::NoGradGuard no_grad;
       const Tensor norm_O = pair.norms.computed(host.matrix(), pair.A_RI.flatten(1), pair.B_OR.flatten(1), pair.scale);
-      pair.magnitude_O = (pair.A_RI.dim() == 2 ? norm_O : norm_O.view({1, -1, 1, 1})).requires_grad_(true);
+      std::vector<int64_t> sizes(static_cast<size_t>(pair.A_RI.dim()), 1);
+      sizes[1] = norm_O.numel();
+      pair.magnitude_O = (pair.A_RI.dim() == 2 ? norm_O : norm_O.view(sizes)).requires_grad_(true);
     }
     if (pair.A_RI.dim() > 2) {
       train_convolution(host, pair, size);

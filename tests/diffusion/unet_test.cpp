@@ -225,7 +225,8 @@ ImageRow part(const ImageRow& row, int64_t i) {
 
 /// The peak of all tensors of forward and backward over an image of `height` rows of 16 places.
 int64_t peak_of_tensors(const nn::Model& model, int64_t height, nn::Recompute recompute) {
-  const ImageRow row{normal({1, 4, height, 16}, 1, at::kFloat), {}, at::full({1}, 100, at::kLong), {normal({1, 7, 16}, 2, at::kFloat), {}, {}}};
+  const nn::ImageCondition condition{normal({1, 7, 16}, 2, at::kFloat), {}, {}};
+  const ImageRow row{normal({1, 4, height, 16}, 1, at::kFloat), {}, at::full({1}, 100, at::kLong), condition};
   const auto run = [&] { predicted(model, row, trained_pass(0, 1, recompute)).sum().backward(); };
   run();  // gradients, and whatever is created once
   test::TensorMemory memory;

@@ -13,8 +13,8 @@ LORA_INLINE W silu_gradient(W u, W d) {
 
 /// The functions below with or without SiLU: the compiler vectorises no loop that has to choose.
 template <bool kSilu, typename S>
-LORA_INLINE void add_gradient_sums(const S* dy, const S* x, const NormedChannels<S>& normed, Wide<S>* du_sum, Wide<S>* dux_sum, int64_t rows,
-                                   int64_t channels) {
+LORA_INLINE void add_gradient_sums(const S* dy, const S* x, const NormedChannels<S>& normed, Wide<S>* du_sum, Wide<S>* dux_sum,
+                                   int64_t rows, int64_t channels) {
   for (int64_t r = 0; r < rows; ++r, x += channels, dy += channels) {
 #pragma omp simd
     for (int64_t c = 0; c < channels; ++c) {
@@ -28,8 +28,8 @@ LORA_INLINE void add_gradient_sums(const S* dy, const S* x, const NormedChannels
 }
 
 template <bool kSilu, typename S>
-LORA_INLINE void store_gradient(const S* dy, const S* x, const NormedChannels<S>& normed, const Wide<S>* du_mean, const Wide<S>* dux_mean, S* dx,
-                                int64_t rows, int64_t channels) {
+LORA_INLINE void store_gradient(const S* dy, const S* x, const NormedChannels<S>& normed, const Wide<S>* du_mean, const Wide<S>* dux_mean,
+                                S* dx, int64_t rows, int64_t channels) {
   for (int64_t r = 0; r < rows; ++r, x += channels, dy += channels, dx += channels) {
 #pragma omp simd
     for (int64_t c = 0; c < channels; ++c) {
