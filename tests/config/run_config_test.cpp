@@ -31,7 +31,7 @@ TEST(RunConfig, DefaultsAreThoseOfTransformersAndPeft) {
   EXPECT_EQ(run.resolved["training"],
             Json::parse(R"({ "num_train_epochs": 3, "max_steps": -1, "per_device_train_batch_size": 8, "per_device_eval_batch_size": 8,
     "gradient_accumulation_steps": 1, "learning_rate": 5e-05, "lr_scheduler_type": "linear", "lr_scheduler_kwargs": {},
-    "warmup_steps": 0, "warmup_ratio": 0, "weight_decay": 0, "optim": "adamw_torch_fused", "optim_state_file": null, "adam_beta1": 0.9, "adam_beta2":
+    "warmup_steps": 0, "warmup_ratio": 0, "weight_decay": 0, "optim": "adamw_torch_fused", "optim_state_file": null, "weight_update": "in_place", "adam_beta1": 0.9, "adam_beta2":
     0.999, "adam_epsilon": 1e-08, "loraplus_lr_ratio": null, "train_parameters": null, "max_grad_norm": 1, "seed": 42, "logging_steps": 10, "eval_strategy": null, "eval_steps": null, "eval_on_start":
     false, "save_strategy": "steps", "save_steps": 500, "save_total_limit": null, "load_best_model_at_end": false, "metric_for_best_model": "eval_loss",
     "early_stopping_patience": null, "gradient_checkpointing": "off", "report_to": "none", "deterministic": false, "cuda_graphs": false, "profile": null, "objective":
@@ -57,7 +57,7 @@ TEST(RunConfig, EveryValueArrives) {
       Json::parse(R"({"num_train_epochs": 1.5, "max_steps": 9, "per_device_train_batch_size": 2, "per_device_eval_batch_size": 3,
     "gradient_accumulation_steps": 4, "learning_rate": 0.1, "lr_scheduler_type": "warmup_stable_decay", "lr_scheduler_kwargs":
     {"num_decay_steps": 5, "num_stable_steps": 6, "num_cycles": 0.25, "min_lr_ratio": 0.1, "warmup_type": "cosine", "decay_type":
-    "1-sqrt"}, "warmup_ratio": 0.5, "weight_decay": 0.2, "optim": "adamw_8bit", "optim_state_file": "states", "adam_beta1": 0.5, "adam_beta2": 0.6, "adam_epsilon":
+    "1-sqrt"}, "warmup_ratio": 0.5, "weight_decay": 0.2, "optim": "adamw_8bit", "optim_state_file": "states", "weight_update": "master_weights", "adam_beta1": 0.5, "adam_beta2": 0.6, "adam_epsilon":
     0.7, "max_grad_norm": 0, "seed": 1, "logging_steps": 2, "eval_steps": 3, "eval_on_start": true, "save_steps": 6, "save_total_limit": 2,
     "load_best_model_at_end": true, "metric_for_best_model": "perplexity", "early_stopping_patience": 4,
     "gradient_checkpointing": "selective", "report_to": [], "deterministic": true, "cuda_graphs": true, "profile": {"steps": [2, 4]}, "objective":
@@ -100,6 +100,7 @@ TEST(RunConfig, EveryValueArrives) {
   EXPECT_EQ(t.optimizer.kind, optim::OptimizerKind::kAdamW8bit);
   EXPECT_EQ(t.optimizer.state_file, sandbox.folder() / "states");
   EXPECT_EQ(run.resolved["training"]["optim_state_file"], (sandbox.folder() / "states").string());
+  EXPECT_TRUE(run.training.optimizer.weight_update == optim::WeightUpdate::kMasterWeights && run.training.optimizer.rounding_seed == 1);
   EXPECT_EQ(std::make_tuple(t.optimizer.beta1, t.optimizer.beta2, t.optimizer.epsilon, t.optimizer.weight_decay),
             std::make_tuple(0.5, 0.6, 0.7, 0.2));
   EXPECT_EQ(std::make_tuple(t.logging_steps, *t.eval_steps, t.save_steps, *t.save_total_limit, *t.early_stopping_patience),
