@@ -98,6 +98,10 @@ const fs::path& Pipeline::path() const {
   return impl_->options.path;
 }
 
+int64_t Pipeline::clip_skip() const {
+  return impl_->options.clip_skip;
+}
+
 bool Pipeline::is_single_file() const {
   return !is_folder(impl_->options.path);
 }
@@ -150,6 +154,10 @@ ComponentConfig Pipeline::config(const std::string& component) const {
 
 std::unique_ptr<io::Checkpoint> Pipeline::weights(const std::string& component) const {
   return impl_->has_other_vae(component) ? impl_->vae.weights() : impl_->layout->weights(component);
+}
+
+std::vector<TensorView> Pipeline::views(const std::string& component) const {
+  return impl_->has_other_vae(component) ? std::vector<TensorView>() : impl_->layout->views(component);
 }
 
 std::unique_ptr<tokenizer::Tokenizer> Pipeline::tokenizer(const std::string& component) const {

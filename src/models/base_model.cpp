@@ -262,6 +262,8 @@ BaseModel load_base_model(const ModelOptions& options, uint64_t seed, const std:
   warn_of_notes(layout, folder.string());
   base.config = settled_config(std::move(base.config), layout);
   io::RenamedSource renamed = renamed_source(*source, layout);
+  // First, because it reads a little of every tensor: loading drops the pages of those that it quantises.
+  base.fingerprint = source->fingerprint();
   build_from(base, loading, renamed, source->stored_dtype(), stored_labels(*source, layout));
   base.file_names = layout.written_names();
   tell_of_decoded(*source, base.model->dtype());
@@ -269,7 +271,6 @@ BaseModel load_base_model(const ModelOptions& options, uint64_t seed, const std:
   base.files.insert(base.files.end(), weight_files.begin(), weight_files.end());
   warn_of_unused(*source, layout, family, folder.string());
   require_finite_weights(*base.model, folder.string());
-  base.fingerprint = source->fingerprint();
   return base;
 }
 
