@@ -7,8 +7,8 @@ Text encoders and the autoencoder of the pipeline are those of tests/data/diffus
 
 import json
 
-import bitsandbytes
 import torch
+from bitsandbytes import functional
 from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
 from diffusers.optimization import get_scheduler
 from diffusion_models import DIFFUSION, add_noise, stored
@@ -103,20 +103,19 @@ def write_adapter() -> None:
 
 
 def quantized(model: FluxTransformer2DModel) -> FluxTransformer2DModel:
-    """Every Linear as bitsandbytes has it in NF4. diffusers replaces them too, but refuses to without a GPU."""
-    for name, module in list(model.named_modules()):
+    """Every Linear with the values that its weight has in NF4. diffusers packs all of them with bitsandbytes too, but needs a GPU for it;
+    bitsandbytes' function for CPUs errs where blocks cross rows, so that each block is a row here."""
+    for module in model.modules():
         if isinstance(module, torch.nn.Linear):
-            packed = bitsandbytes.nn.Linear4bit(module.in_features, module.out_features, compute_dtype=torch.float32)
-            packed.weight = bitsandbytes.nn.Params4bit(module.weight.data, requires_grad=False, quant_type="nf4", compress_statistics=False)
-            packed.bias = module.bias
-            parent, _, last = name.rpartition(".")
-            setattr(model.get_submodule(parent), last, packed.to("cpu"))
-    return model.requires_grad_(False)
+            blocks = module.weight.data.reshape(-1, 64)
+            packed, state = functional.quantize_4bit(blocks, blocksize=64, quant_type="nf4")
+            module.weight.data = functional.dequantize_4bit(packed, state).reshape(module.weight.shape)
+    return model
 
 
 def load_adapted(base: FluxTransformer2DModel | None = None) -> PeftModel:
     base = base or load_transformer()
-    return PeftModel.from_pretrained(base, FOLDER / "adapter", is_trainable=True, autocast_adapter_dtype=False).train()
+    return PeftModel.from_pretrained(base, FOLDER / "adapter", is_trainable=True, autocast_adapter_dtype=False)
 
 
 def rows_of() -> list[dict[str, torch.Tensor]]:

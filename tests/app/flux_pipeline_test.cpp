@@ -70,7 +70,7 @@ TEST(FluxPipeline, IsTrainedOnImagesAndItsAdapterWorksInEveryFormat) {
   const FluxPipeline own;
   const Outcome outcome = own.train({});
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
-  EXPECT_THAT(outcome.err, HasSubstr("train        1 images, latents 4x4"));
+  EXPECT_THAT(outcome.err, HasSubstr("train        1 image, latents 4x4"));
   const std::string with_adapter = read_text(own.image({"--adapter", own.at("out")}));
   EXPECT_NE(with_adapter, read_text(own.image({})));
   EXPECT_NE(with_adapter, read_text(own.image({"--adapter", own.at("out"), "--guidance", "1"})));
