@@ -21,7 +21,11 @@ class LayerMaker {
   std::unique_ptr<nn::Norm> norm(const std::string& name) const { return norm(name, family_.decoder.hidden_size); }
 
   LayerParts layer(const std::string& name, int64_t index) const {
-    return {attention(name + ".self_attn", index), feed_forward(name + ".mlp", index), norms(name)};
+    LayerParts parts{attention(name + ".self_attn", index), feed_forward(name + ".mlp", index), norms(name)};
+    if (family_.add_to_layer) {
+      family_.add_to_layer(name, parts);
+    }
+    return parts;
   }
 
  private:
