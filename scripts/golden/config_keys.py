@@ -41,6 +41,7 @@ SMALL = dict(vocab_size=32, hidden_size=16, intermediate_size=20, num_hidden_lay
 GROUPED = dict(SMALL, num_key_value_heads=2)
 ROPE = {"rope_type": "default", "rope_theta": 10000.0}
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 8}
+MINISTRAL3_ROPE = dict(YARN, rope_theta=10000.0, mscale=1.0, mscale_all_dim=1.0, llama_4_scaling_beta=0.7)
 LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8}
 BERT = dict(SMALL, pad_token_id=0, id2label={str(i): f"L{i}" for i in range(LABELS)})
 
@@ -68,12 +69,16 @@ CONFIGS = {
     "qwen3": dict(GROUPED, head_dim=4),
     "qwen3_moe": dict(GROUPED, head_dim=4, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=12, norm_topk_prob=True),
     "roberta": dict(BERT, pad_token_id=1, max_position_embeddings=44),
+    "apertus": dict(GROUPED, rope_parameters=ROPE),
     "arcee": GROUPED,
     "camembert": dict(BERT, pad_token_id=1, max_position_embeddings=44),
     "exaone4": dict(GROUPED, sliding_window=8, sliding_window_pattern=2),
     "granite": dict(GROUPED, embedding_multiplier=1.7, residual_multiplier=0.6, attention_multiplier=0.4, logits_scaling=1.3),
+    "helium": dict(GROUPED, head_dim=4),
+    "hunyuan_v1_dense": dict(GROUPED, head_dim=6),
     "internlm3": dict(GROUPED, head_dim=6),
     "ministral": dict(GROUPED, head_dim=6, sliding_window=8, layer_types=LAYERS[::-1]),
+    "ministral3": dict(GROUPED, head_dim=6, sliding_window=None, rope_parameters=MINISTRAL3_ROPE),
     "nemotron": dict(GROUPED, head_dim=8, rope_parameters=dict(ROPE, partial_rotary_factor=0.5)),
     "olmo3": dict(GROUPED, sliding_window=8, layer_types=LAYERS[::-1]),
     "phi": dict(GROUPED, num_attention_heads=2, num_key_value_heads=1, rope_parameters=dict(ROPE, partial_rotary_factor=0.5)),
@@ -84,7 +89,8 @@ CONFIGS = {
     "stablelm": dict(GROUPED, num_attention_heads=2, num_key_value_heads=1, rope_parameters=dict(ROPE, partial_rotary_factor=0.5)),
 }
 ENCODERS = {"bert", "camembert", "distilbert", "modernbert", "roberta", "xlm-roberta"}
-TRAINED = {"arcee", "exaone4", "granite", "internlm3", "ministral", "nemotron", "olmo3", "phi", "seed_oss", "starcoder2"}
+TRAINED = {"apertus", "arcee", "exaone4", "granite", "helium", "hunyuan_v1_dense", "internlm3", "ministral", "ministral3", "nemotron", "olmo3",
+           "phi", "seed_oss", "starcoder2"}
 UNTIED = {"phi"}  # never tied here
 DOUBLE = {"gemma3_text", "modernbert", "olmo3"}  # one RoPE per kind of layer
 
@@ -187,6 +193,7 @@ CHANGES = {
     + [{"num_experts_per_tok": 1}, {"norm_topk_prob": False}, {"mlp_only_layers": [0]}, {"decoder_sparse_step": 2},
        {"output_router_logits": True}, {"router_aux_loss_coef": 0.5}],
     "roberta": ENCODER,
+    "apertus": [{"rope_parameters": None}, FEW_ROPES[0], FEW_ROPES[2]] + SHAPES + RMS + BIASES,
     "arcee": FEW_ROPES + SHAPES + HEAD_DIM + RMS + BIASES + [{"mlp_bias": "other"}, {"hidden_act": "relu"}],
     "camembert": FEW_ENCODER,
     "exaone4": FEW_ROPES + SHAPES + RMS + [{"hidden_act": "gelu"}, {"sliding_window": 5}, {"sliding_window": None},
@@ -195,9 +202,16 @@ CHANGES = {
                                            {"layer_types": LAYERS, "sliding_window_pattern": "LLLG"}],
     "granite": FEW_ROPES + SHAPES + RMS + BIASES + [{"mlp_bias": "other"}, {"embedding_multiplier": 1.0}, {"residual_multiplier": 1.0},
                                                     {"attention_multiplier": 1.0}, {"logits_scaling": 1.0}],
+    "helium": FEW_ROPES + SHAPES[1:] + RMS + BIASES + [{"mlp_bias": "other"}, {"hidden_act": "gelu"}],
+    "hunyuan_v1_dense": FEW_ROPES + SHAPES + RMS + BIASES + [
+        {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 1.0, "alpha": 20.0}},
+        {"rope_parameters": None, "rope_theta": 500.0, "rope_scaling": {"type": "dynamic", "factor": 1.0, "alpha": 20.0, "beta_fast": 32}},
+        {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}, "max_position_embeddings": 12}],
     "internlm3": FEW_ROPES + SHAPES + RMS + [{"head_dim": None}, {"attention_bias": True, "mlp_bias": True}, {"qkv_bias": True, "bias": True},
                                              {"attention_bias": True}],
     "ministral": FEW_ROPES + SHAPES + RMS + WINDOWS + [{"hidden_act": "gelu"}, {"layer_types": None}, {"layer_types": None, "sliding_window": None}],
+    "ministral3": [{"rope_parameters": None}, {"rope_parameters": dict(MINISTRAL3_ROPE, original_max_position_embeddings=5)},
+                   {"rope_parameters": dict(MINISTRAL3_ROPE, llama_4_scaling_beta=0.0)}, {"sliding_window": 5}, {"head_dim": 4}] + SHAPES[1:] + RMS,
     "nemotron": FEW_ROPES + SHAPES + BIASES + [{"mlp_bias": "other"}, {"norm_eps": 0.1}, {"hidden_act": "relu"}, {"head_dim": None},
                                                {"rope_parameters": None}, {"rope_parameters": None, "partial_rotary_factor": 1.0}],
     "olmo3": DOUBLE_ROPE_CHANGES + SHAPES + RMS + BIASES + WINDOWS + [
@@ -242,7 +256,8 @@ def tensors_of(family, config):
     with torch.device("meta"):
         model = opener(family).from_config(parsed)
     tied = set(model.all_tied_weights_keys) if getattr(model, "all_tied_weights_keys", None) else set()
-    return {name: list(p.shape) for name, p in model.named_parameters() if name not in tied}
+    stored = model.state_dict()  # with buffers, which some activations have
+    return {name: list(p.shape) for name, p in [*model.named_parameters(), *model.named_buffers()] if name in stored and name not in tied}
 
 
 def outcome(family, config, tensors, bare=False):

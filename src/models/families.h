@@ -21,6 +21,7 @@ struct HeadShape {
 using BuildSequenceHead = std::unique_ptr<nn::DocumentScorer>(const HeadShape& shape, const JsonReader& config, io::WeightSource& source,
                                                             const at::TensorOptions& options);
 
+BuildFamily make_apertus;
 BuildFamily make_arcee;  ///< AFM
 BuildFamily make_bert;
 BuildFamily make_camembert;
@@ -33,9 +34,12 @@ BuildFamily make_gemma3_text;
 BuildFamily make_gpt2;
 BuildFamily make_gpt_neox;  ///< GPT-NeoX, Pythia
 BuildFamily make_granite;   ///< Granite 3, dense
+BuildFamily make_helium;
+BuildFamily make_hunyuan_v1_dense;
 BuildFamily make_internlm3;
 BuildFamily make_llama;     ///< Llama 2, 3, 3.x, SmolLM2, TinyLlama
 BuildFamily make_ministral;
+BuildFamily make_ministral3;
 BuildFamily make_mistral;
 BuildFamily make_mixtral;
 BuildFamily make_modernbert;

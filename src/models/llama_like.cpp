@@ -39,6 +39,9 @@ class LayerMaker {
       own.scores.window = family_.layers[index].window;
       own.rope = family_.layers[index].rope;
     }
+    if (family_.other_attention) {
+      return family_.other_attention(name, index, own);
+    }
     QueryKeyNorms norms;
     if (family_.query_key_norm != QueryKeyNorm::kNone) {
       const bool each = family_.query_key_norm == QueryKeyNorm::kEachHead;

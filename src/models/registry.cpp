@@ -25,7 +25,8 @@ constexpr FamilyFiles kRobertaFiles{.model_name = with_modern_norms,
                                     .is_encoder = true};
 
 /// Every family.
-constexpr std::array<Family, 32> kFamilies{{
+constexpr std::array<Family, 36> kFamilies{{
+    {.model_type = "apertus", .build = make_apertus},
     {.model_type = "arcee", .build = make_arcee},
     {.model_type = "bert",
      .build = make_bert,
@@ -98,9 +99,12 @@ constexpr std::array<Family, 32> kFamilies{{
      .idle_keys = "classifier_dropout is_decoder "  // token classification's head
                   "rope_theta"},                    // saved along with rotary_emb_base, which applies
     {.model_type = "granite", .build = make_granite},
+    {.model_type = "helium", .build = make_helium},
+    {.model_type = "hunyuan_v1_dense", .build = make_hunyuan_v1_dense, .idle_keys = "eod_token_id pretraining_tp"},
     {.model_type = "internlm3", .build = make_internlm3},
     {.model_type = "llama", .build = make_llama, .idle_keys = "pretraining_tp is_llama_config rope_interleaved"},
     {.model_type = "ministral", .build = make_ministral},
+    {.model_type = "ministral3", .build = make_ministral3},
     {.model_type = "mistral", .build = make_mistral},
     {.model_type = "mixtral",
      .build = make_mixtral,

@@ -15,7 +15,7 @@ struct Relative {
   const char* to_add;
 };
 
-constexpr std::array<Relative, 37> kRelatives{{
+constexpr std::array<Relative, 36> kRelatives{{
     {"bitnet", "llama", "norms inside both blocks, relu squared and 1.58-bit weights"},
     {"cohere", "llama", "layer norms without biases, both blocks side by side, rotation by pairs and a factor of the logits"},
     {"cohere2", "llama", "layer norms without biases, both blocks side by side, rotation by pairs, windows and a factor of the logits"},
@@ -36,7 +36,6 @@ constexpr std::array<Relative, 37> kRelatives{{
     {"gpt_oss", "mistral", "a mixture of experts with a clamped gate, and attention sinks"},
     {"granitemoe", "granite", "a mixture of experts"},
     {"granitemoehybrid", "granite", "a mixture of experts and Mamba 2 layers"},
-    {"helium", "llama", "rotation by pairs"},
     {"internlm2", "llama", "one projection for queries, keys and values, grouped by key head"},
     {"lfm2", "llama", "convolutions in place of attention in most layers"},
     {"lfm2_moe", "llama", "convolutions in place of attention in most layers, and a mixture of experts"},

@@ -248,10 +248,11 @@ TEST(FromScratch, IsAFunctionOfTheSeedAndStartsAsTransformersDoes) {
 
 TEST(Families, AreListed) {
   EXPECT_EQ(known_families(),
-            (std::vector<std::string>{"arcee", "bert", "camembert", "distilbert", "exaone4", "falcon", "gemma", "gemma2", "gemma3_text",
-                                      "gpt2", "gpt_neox", "granite", "internlm3", "llama", "ministral", "mistral", "mixtral",
-                                      "modernbert", "nemotron", "olmo2", "olmo3", "phi", "phi3", "qwen2", "qwen3", "qwen3_moe",
-                                      "roberta", "seed_oss", "smollm3", "stablelm", "starcoder2", "xlm-roberta"}));
+            (std::vector<std::string>{"apertus", "arcee", "bert", "camembert", "distilbert", "exaone4", "falcon", "gemma", "gemma2",
+                                      "gemma3_text", "gpt2", "gpt_neox", "granite", "helium", "hunyuan_v1_dense", "internlm3", "llama",
+                                      "ministral", "ministral3", "mistral", "mixtral", "modernbert", "nemotron", "olmo2", "olmo3", "phi",
+                                      "phi3", "qwen2", "qwen3", "qwen3_moe", "roberta", "seed_oss", "smollm3", "stablelm", "starcoder2",
+                                      "xlm-roberta"}));
 }
 
 TEST(Families, AnUnknownOneNamesTheNearestAndWhatItLacks) {
@@ -263,7 +264,7 @@ TEST(Families, AnUnknownOneNamesTheNearestAndWhatItLacks) {
   with_type("gemma3", {"'gemma3'", "Nearest family: 'gemma3_text'", "image encoder", "text part by itself is model_type gemma3_text"});
   with_type("bitnet", {"'bitnet'", "Nearest family: 'llama'", "norms inside both blocks", "docs/adding-a-model.md"});
   with_type("qwen22", {"'qwen22'", "did you mean 'qwen2'"});
-  with_type("rwkv", {"'rwkv'", "expected one of arcee, bert, camembert, distilbert", "docs/adding-a-model.md"});
+  with_type("rwkv", {"'rwkv'", "expected one of apertus, arcee, bert, camembert", "docs/adding-a-model.md"});
 }
 
 }  // namespace
