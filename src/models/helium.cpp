@@ -9,8 +9,8 @@ namespace lora::models {
 
 namespace {
 
-/// x_THE with the channels 0, 2, 4 … before 1, 3, 5 …: each pair then lies in the two halves, as rotate_halves expects. Scores do not depend
-/// on the order of channels, if it is the same for queries and keys.
+/// x_THE with the channels 0, 2, 4 … before 1, 3, 5 …: each pair is then in the two halves, as rotate_halves expects. Scores do not
+/// depend on the order of channels, if it is the same for queries and keys.
 Tensor pairs_to_halves(const Tensor& x_THE) {
   return x_THE.unflatten(-1, {-1, 2}).transpose(-1, -2).flatten(-2);
 }

@@ -22,7 +22,7 @@ constexpr std::array<Relative, 36> kRelatives{{
     {"deepseek_v2", "llama", "latent attention (keys and values of low rank) and a mixture of experts"},
     {"deepseek_v3", "llama", "latent attention (keys and values of low rank) and a mixture of experts"},
     {"ernie4_5", "llama", "rotation by pairs"},
-    {"falcon_h1", "llama", "Mamba 2 beside attention, and factors of most projections"},
+    {"falcon_h1", "llama", "Mamba 2 next to attention, and factors of most projections"},
     {"gemma3", "gemma3_text", "the image encoder; its text part by itself is model_type gemma3_text"},
     {"gemma3n", "gemma3_text", "embeddings per layer, shared keys and values, and its alternating residual streams"},
     {"gemma4", "gemma3_text",
