@@ -290,7 +290,10 @@ def neutral_keys(family, config):
     cls = CONFIG_MAPPING[family]
     keys = {}
     module = inspect.getmodule(cls)
-    model_code = Path(module.__file__.replace("configuration_", "modeling_")).read_text()
+    code = Path(module.__file__.replace("configuration_", "modeling_"))
+    if not code.exists():  # InternLM 3 is built by another family's class
+        code = Path(inspect.getsourcefile(AutoModelForCausalLM._model_mapping[cls]))
+    model_code = code.read_text()
     source = inspect.getsource(cls)
     asked = set(re.findall(r"kwargs\.(?:pop|get|setdefault)\(\s*\"(\w+)\"", source + inspect.getsource(PreTrainedConfig.__post_init__)))
     asked |= set(re.findall(r"(?:self\.)?config\.([a-z]\w*)\b(?!\()", model_code))
