@@ -1,6 +1,7 @@
 """Writes tests/data/config_keys: the effect of each key of a config.json in transformers.
 
 For every family `<family>.json` has
+  default_targets  the modules that PEFT's LoRA adapts where a config names none
   keys     every key that its config class or its model code reads, with a value that changes nothing
   tensors  names and shapes of the small model's weights; their values are a formula of both (`weight`), so that no file holds them
   config   config.json of that model
@@ -28,6 +29,7 @@ import llama_reference
 import peft
 import torch
 import transformers
+from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as DEFAULT_TARGETS
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
@@ -351,7 +353,8 @@ def training(family, config, tensors):
 def make(family):
     config = small_config(family)
     tensors = tensors_of(family, config)
-    result = {"keys": neutral_keys(family, config), "config": config, "tensors": tensors, "loss": outcome(family, config, tensors), "changes": []}
+    result = {"default_targets": DEFAULT_TARGETS.get(family, []), "keys": neutral_keys(family, config), "config": config, "tensors": tensors,
+              "loss": outcome(family, config, tensors), "changes": []}  # fmt: skip
     if family in TRAINED:
         result["training"] = training(family, config, tensors)
     if family not in ENCODERS | UNTIED:

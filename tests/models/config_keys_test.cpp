@@ -55,7 +55,9 @@ class ConfigKeys : public testing::TestWithParam<std::string> {};
 
 TEST_P(ConfigKeys, ComputeWhatTransformersComputes) {
   const Json expected = test::formula_case(GetParam());
-  EXPECT_NEAR(outcome(load_of_keys(expected["config"], expected["tensors"])), expected["loss"].get<double>(), 2e-5);
+  const BaseModel unchanged = load_of_keys(expected["config"], expected["tensors"]);
+  EXPECT_NEAR(outcome(unchanged), expected["loss"].get<double>(), 2e-5);
+  EXPECT_EQ(Json(unchanged.model->body->default_target_modules()), expected["default_targets"]);
   for (const Json& change : expected["changes"]) {
     Json config = expected["config"];
     config.update(change["set"]);

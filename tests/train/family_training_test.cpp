@@ -35,6 +35,26 @@ Json formula_run(Json training) {
           {"output_dir", "out"}};
 }
 
+/// Layers that are recomputed in backward give the same gradients.
+void expect_same_gradients_recomputed(test::GoldenRun& run) {
+  std::vector<at::Tensor> expected;
+  for (const nn::Recompute recompute : {nn::Recompute::kNothing, nn::Recompute::kFeedForward, nn::Recompute::kLayers}) {
+    run.execution.recompute = recompute;
+    run.loss_sum(run.plan->micro_batches(0).front(), 0).backward();
+    size_t i = 0;
+    for (const nn::Parameter& parameter : run.parameters()) {
+      const at::Tensor gradient = parameter.tensor.grad().clone();
+      parameter.tensor.mutable_grad().reset();
+      if (recompute == nn::Recompute::kNothing) {
+        expected.push_back(gradient);
+      } else {
+        test::expect_equal(gradient, expected[i++], parameter.name);
+      }
+    }
+  }
+  run.execution.recompute = nn::Recompute::kNothing;
+}
+
 class FamilyTraining : public testing::TestWithParam<std::string> {};
 
 TEST_P(FamilyTraining, EveryStepEqualsTransformersAndPeft) {
@@ -52,6 +72,7 @@ TEST_P(FamilyTraining, EveryStepEqualsTransformersAndPeft) {
     }
   }
   EXPECT_EQ(run.parameters().size(), training["num_trained"].get<size_t>());
+  expect_same_gradients_recomputed(run);
 
   test::CollectingSink steps;
   LoggingHook logging(1, {&steps}, [] { return int64_t{0}; });
