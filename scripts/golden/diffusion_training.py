@@ -154,10 +154,14 @@ def write_run(family: str, case: str) -> None:
     write_json(DIFFUSION / family / f"run_{case}.json", config)
 
 
-def train_steps(trained: dict[str, torch.nn.Parameter], rows: list, loss_of, training: dict = TRAINING) -> list[dict]:
-    """What a training logs of each step; the loss of a step is the mean of loss_of(row)."""
+def train_steps(trained: dict, rows: list, loss_of, training: dict = TRAINING, decays=lambda name: True) -> list[dict]:
+    """What a training logs of each step; the loss of a step is the mean of loss_of(row). Weights of which decays(name) is false do not."""
+    groups = [
+        {"params": [parameter for name, parameter in trained.items() if decays(name) == is_decayed], "weight_decay": decay}
+        for is_decayed, decay in ((True, training["weight_decay"]), (False, 0.0))
+    ]
     optimizer = torch.optim.AdamW(
-        trained.values(), lr=training["learning_rate"], eps=training["adam_epsilon"], weight_decay=training["weight_decay"]
+        [group for group in groups if group["params"]], lr=training["learning_rate"], eps=training["adam_epsilon"]
     )
     lengths = {"num_warmup_steps": training["warmup_steps"], "num_training_steps": training["max_steps"]}
     rates = get_scheduler(training["lr_scheduler_type"], optimizer, **lengths)

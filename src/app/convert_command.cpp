@@ -75,6 +75,9 @@ void require_consistent_convert_flags(const ConvertRequest& request) {
   require_not_together(request.extract, "--extract", request.resize.has_value(), "--resize");
   require_not_together(request.extract, "--extract", !request.model.empty(), "--model");
   require_not_together(request.bake, "--bake", request.resize.has_value(), "--resize");
+  require_not_together(request.extract, "--extract", request.to_lora.has_value(), "--to-lora");
+  require_not_together(request.bake, "--bake", request.to_lora.has_value(), "--to-lora");
+  require_not_together(request.resize.has_value(), "--resize", request.to_lora.has_value(), "--to-lora");
   const bool needs_rank = request.extract || (request.bake && !folds_scales(request));
   require_companion_flag(needs_rank, request.bake ? "--bake" : "--extract", request.r.has_value(), "--r");
   require_companion_flag(request.r.has_value(), "--r", request.bake || request.extract, "--bake or --extract");
@@ -88,7 +91,7 @@ void require_consistent_convert_flags(const ConvertRequest& request) {
     config_error("--adapter", "is missing: expected the adapter to convert, or --extract");
   }
   require_not_together(request.extract, "--extract", !request.renames.empty(), "--rename");
-  if (request.to.empty() && !(request.bake || request.extract || request.resize || !request.renames.empty())) {
+  if (request.to.empty() && !(request.bake || request.extract || request.resize || request.to_lora || !request.renames.empty())) {
     config_error("--to", "is missing: expected one of " + join(peft::kAdapterFormats.names()));
   }
 }
@@ -156,6 +159,20 @@ const std::string* find_weight(const BaseFolder& base, const std::string& module
   return found == layout.file_names.end() ? nullptr : &found->second;
 }
 
+bool fits(const peft::FormulaUpdate& update, const std::vector<int64_t>& shape) {
+  return shape.size() == 2 && peft::misfit(update, shape[update.is_turned ? 0 : 1], shape[update.is_turned ? 1 : 0]).empty();
+}
+
+/// Refuses a method that changes more of the base than a LoRA can.
+void require_no_bias_change(const peft::Adapter& adapter, const BaseFolder& base) {
+  for (const peft::FormulaUpdate& update : peft::of_kind<peft::FormulaUpdate>(adapter.updates)) {
+    if (update.change->changes_bias() && base.layout.file_names.count(update.module + ".bias") > 0) {
+      model_error(adapter.weights_file.string(), "cannot become a LoRA, which changes no biases: found " + peft::method_name(update) +
+                                                     " on '" + update.module + "', which has a bias. Merge it with lora-merge.");
+    }
+  }
+}
+
 /// Refuses an adapter of another model before anything is computed.
 void require_fit(const peft::Adapter& adapter, const BaseFolder& base) {
   if (!base.weights) {
@@ -170,6 +187,14 @@ void require_fit(const peft::Adapter& adapter, const BaseFolder& base) {
       misshapen.push_back(update.module);
     }
   }
+  for (const peft::FormulaUpdate& update : peft::of_kind<peft::FormulaUpdate>(adapter.updates)) {
+    const std::string* const weight = find_weight(base, update.module);
+    if (weight == nullptr) {
+      missing.push_back(update.module);
+    } else if (!fits(update, base.weights->facts(*weight).shape)) {
+      misshapen.push_back(update.module);
+    }
+  }
   if (!missing.empty() || !misshapen.empty()) {
     model_error(adapter.weights_file.string(), "does not belong to the base model " + base.path.string() + ": found " +
                                                    counted(static_cast<int64_t>(missing.size()), "module") + " that it does not have (" +
@@ -180,8 +205,8 @@ void require_fit(const peft::Adapter& adapter, const BaseFolder& base) {
 
 at::Tensor base_weight(const BaseFolder& base, const std::string& module) {
   if (!base.weights) {
-    model_error("--bake", "DoRA needs the weights of the base: found '" + module +
-                              "' with a magnitude, but no weights. Give the base model's folder with --model.");
+    model_error("--model", "the weights of the base are needed to approximate DoRA, or a method other than LoRA, by plain LoRA: found '" +
+                               module + "', but no weights. Give the base model's folder with --model.");
   }
   return base.weights->tensor(*find_weight(base, module));
 }
@@ -276,8 +301,10 @@ peft::Adapter convert(const ConvertRequest& request, BaseFolder& base, ConvertRe
     take(peft::resized(adapter, *request.resize), report, adapter);
   } else if (folds_scales(request)) {
     adapter = peft::with_folded_scales(std::move(adapter));
-  } else if (request.bake) {
-    take(peft::baked(adapter, *request.r, [&base](const std::string& module) { return base_weight(base, module); }), report, adapter);
+  } else if (request.bake || request.to_lora) {
+    require_no_bias_change(adapter, base);
+    const int64_t rank = request.to_lora ? *request.to_lora : *request.r;
+    take(peft::baked(adapter, rank, [&base](const std::string& module) { return base_weight(base, module); }), report, adapter);
     report.relative_error_of_all = report.relative_error;
   }
   return adapter;

@@ -28,6 +28,7 @@ models::ModelOptions model_to_quantise(const ConvertRequest& request) {
   for (const auto& [given, flag] :
        {std::pair(!request.adapter.empty(), "--adapter"), std::pair(!request.to.empty(), "--to"),
         std::pair(request.from != "auto", "--from"), std::pair(request.bake, "--bake"), std::pair(request.resize.has_value(), "--resize"),
+        std::pair(request.to_lora.has_value(), "--to-lora"),
         std::pair(request.extract, "--extract"), std::pair(request.r.has_value(), "--r"), std::pair(!request.base.empty(), "--base"),
         std::pair(!request.tuned.empty(), "--tuned"), std::pair(!request.target_modules.empty(), "--target-modules"),
         std::pair(!request.renames.empty(), "--rename"), std::pair(request.kohya_prefix != ConvertRequest{}.kohya_prefix, "--kohya-prefix"),

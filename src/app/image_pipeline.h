@@ -32,6 +32,9 @@ void require_no_negative(const diffusion::Pipeline& pipeline, const std::optiona
 /// A side of the images that the pipeline's network was made for, in pixels.
 int64_t default_side(const diffusion::Pipeline& pipeline, int64_t downscale);
 
+/// What both sides of images must be multiples of, in pixels.
+int64_t side_step(const diffusion::Pipeline& pipeline, int64_t downscale);
+
 /// The autoencoder's half that makes images of latents, in float32.
 diffusion::Vae open_decoder(const diffusion::Pipeline& pipeline, const at::Device& device);
 

@@ -25,9 +25,8 @@ using train::GradientCheckpointing;
 constexpr int64_t kProgramBytes = int64_t{150} << 20;
 /// Fragmentation of glibc's heap, in percent of the temporary tensors, as measured.
 constexpr int64_t kHolesPercent = 10;
-/// How many of oneDNN's compiled matrix products are cached (tools/flags.cpp), and how many each further size of a part adds.
-/// kProgramBytes includes those of the first size.
-constexpr int64_t kMostKernels = 32, kKernelsPerSize = 12;
+/// How many compiled matrix products each further size of a part adds to the cache. kProgramBytes includes those of the first size.
+constexpr int64_t kMostKernels = ops::kProductsOfTexts, kKernelsPerSize = 12;
 constexpr int64_t kLargestFound = 64;
 constexpr int64_t kMostGradientsOfALane = int64_t{64} << 20;
 
@@ -80,8 +79,10 @@ class MemoryEstimate {
     const std::vector<nn::Parameter>& trained = input.method.parameters();
     const bool full = !input.config.adapter;
     gradients_ = bytes_of(trained);
+    const optim::StateSize state = optim::state_size(input.config.training.optimizer, trained);
+    update_ = state.update;
     fixed_ = (input.model.device().is_cpu() ? kProgramBytes : 0) + input.model.base_size().bytes + (full ? 0 : gradients_) +
-             optim::state_size(input.config.training.optimizer, trained).memory;
+             state.memory;
     loading_ = loading_bytes(input.model);
     evaluation_ = gradients_;
     if (input.eval != nullptr) {
@@ -101,7 +102,7 @@ class MemoryEstimate {
     const int64_t activations = with_holes(train::training_bytes(input_.objective, input_.model, parts.sizes, execution.recompute));
     const int64_t own = parts.side_by_side ? train::kMostWaiting * gradients_ : 0;
     const int64_t training = parts.add_up ? gradients_ + own + activations : std::max(gradients_, activations);
-    return std::max(loading_, fixed_ + kernel_bytes(parts) + std::max(training, evaluation_));
+    return std::max(loading_, fixed_ + kernel_bytes(parts) + std::max({training, gradients_ + update_, evaluation_}));
   }
 
  private:
@@ -133,7 +134,7 @@ class MemoryEstimate {
   }
 
   const MemoryPlanInput& input_;
-  int64_t fixed_ = 0, gradients_ = 0, evaluation_ = 0, loading_ = 0;
+  int64_t fixed_ = 0, gradients_ = 0, evaluation_ = 0, loading_ = 0, update_ = 0;
 };
 
 /// The meaning of the config's words, fastest first.

@@ -161,11 +161,12 @@ void combine_adapters(const MergeRequest& request) {
   combined.base_quantization = base_quantization_of(adapters);
   combined.labels = label_description(adapters);
   const std::string base_name = base_name_of(adapters);
+  size_t num_modules = 0;
   write_new_folder(request.output, [&](const fs::path& folder) {
-    peft::write_foreign_adapter(peft::AdapterFormat::kPeft, folder, combined, {base_name, {}, {}}, {});
+    num_modules = peft::write_combined(folder, combined, base_name);
     write_shared_template({request.adapters.begin(), request.adapters.end()}, folder);
   });
-  log::info("wrote " + request.output.string() + ": " + counted(static_cast<int64_t>(combined.low_rank().size()), "module") + " of " +
+  log::info("wrote " + request.output.string() + ": " + counted(static_cast<int64_t>(num_modules), "module") + " of " +
             counted(static_cast<int64_t>(adapters.size()), "adapter"));
 }
 

@@ -107,13 +107,15 @@ Figures count_parameters(const nn::Model& model, const peft::Method& method) {
 
 namespace {
 
-/// Where the state of a paged optimiser is, or a state in a file; "" for any other.
+/// Where the state of a paged optimiser is, or a state in a file, and how weights of half types are updated; "" if there is nothing to say.
 std::string optimizer_line(const optim::OptimizerOptions& options, const std::vector<nn::Parameter>& trained) {
+  const bool is_in_place = options.weight_update == optim::WeightUpdate::kInPlace;
+  const std::string name = "optimizer    " + std::string(optim::kOptimizers.name(options.kind)) +
+                           (is_in_place ? "" : ", weight_update " + std::string(optim::kWeightUpdates.name(options.weight_update)));
   if (options.state_file.empty() && !optim::facts_of(options.kind).is_paged) {
-    return "";
+    return is_in_place ? "" : name;
   }
   const optim::StateSize size = optim::state_size(options, trained);
-  const std::string name = "optimizer    " + std::string(optim::kOptimizers.name(options.kind));
   if (size.file > 0) {
     return name + ", its moments in a file of " + human_bytes(size.file) + " in " + options.state_file.string();
   }

@@ -170,6 +170,7 @@ Section<TrainOptions> read_training(const Json& section, const ConfigPlace& at, 
   if (std::filesystem::path& folder = options.optimizer.state_file; !folder.empty()) {
     folder = absolute_path(context, folder);
   }
+  options.optimizer.rounding_seed = options.seed;
   result.resolved = resolved_training(options, section);
   if (!section.is_object()) {
     return result;

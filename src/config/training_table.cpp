@@ -137,6 +137,11 @@ void add_optimiser(Table<TrainOptions>& table) {
           "optim_state_file", [](auto& o) -> auto& { return o.optimizer.state_file; }, nullable(text()),
           "Folder for a file that holds the optimiser's moments during the run, to save memory on the CPU; null: they are in memory.")
       .example("/scratch")
+      .choice(
+          "weight_update", [](auto& o) -> auto& { return o.optimizer.weight_update; }, optim::kWeightUpdates,
+          "How trained weights of bfloat16 or float16 are updated (adapter: null): in their dtype, on float32 master copies, or in float32 "
+          "and then rounded at random (bfloat16 only).")
+      .example("master_weights")
       .value(
           "adam_beta1", [](auto& o) -> auto& { return o.optimizer.beta1; }, number({.from = 0, .below = 1}),
           "Decay rate of the running mean of gradients, for AdamW and Lion.")

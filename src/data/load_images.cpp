@@ -160,7 +160,7 @@ class ImageLoader {
       if (record.captions.empty() && options_.missing_caption == MissingCaption::kError) {
         data_error(record.file, "the image has no caption: expected " +
                                     (record.origin.line > 0 ? "a text in the row " + record.origin.text()
-                                                            : std::string("a .txt file of the same name next to it")) +
+                                                            : std::string("a .txt file of the same name next to it, with a text in it")) +
                                     ". Write one, or set data.missing_caption to \"empty\" or \"skip\".");
       }
       if (record.captions.empty() && options_.missing_caption == MissingCaption::kEmpty) {

@@ -41,7 +41,7 @@ class BlockwiseAdamW : public GroupedOptimizer {
     }
   }
 
-  std::vector<io::NamedTensor> state() const override {
+  std::vector<io::NamedTensor> own_state() const override {
     std::vector<io::NamedTensor> tensors;
     for (size_t i = 0; i < groups_.size(); ++i) {
       for (size_t j = 0; j < slots_[i].size(); ++j) {

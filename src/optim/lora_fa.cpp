@@ -64,7 +64,7 @@ class LoraFa : public GroupedOptimizer {
     }
   }
 
-  std::vector<io::NamedTensor> state() const override {
+  std::vector<io::NamedTensor> own_state() const override {
     std::vector<io::NamedTensor> tensors;
     for (size_t i = 0; i < groups_.size(); ++i) {
       for (size_t j = 0; j < slots_[i].size(); ++j) {

@@ -44,7 +44,8 @@ constexpr std::array<OptimizerEntry, 16> kOptimizerTable{{
 }};
 static_assert(kOptimizerTable.size() == kOptimizers.entries.size());
 
-/// Elements of a group whose moments are in a file: after each group, this process gives up their pages.
+/// Elements of a group whose moments are in a file (after each group, this process gives up their pages), or whose gradients are copied
+/// to float32.
 constexpr int64_t kElementsAtOnce = int64_t{1} << 22;
 
 void require_argument(bool holds, const std::string& key, double found, const std::string& expected) {
@@ -94,12 +95,14 @@ at::Tensor stored_state(const io::SafetensorsFile& file, const io::NamedTensor& 
 std::unique_ptr<Optimizer> make_in(std::shared_ptr<StateMemory> memory, StatePlace place, const OptimizerOptions& options,
                                    const std::vector<nn::Parameter>& parameters, double learning_rate) {
   std::vector<ParameterGroup> groups = group_parameters(parameters, options, learning_rate);
-  if (place == StatePlace::kFile) {
+  const bool is_wide = options.weight_update != WeightUpdate::kInPlace;
+  if (is_wide || place == StatePlace::kFile) {
     groups = split_groups(groups, kElementsAtOnce);
   }
+  std::shared_ptr<WideWeights> wide = is_wide ? std::make_shared<WideWeights>(options, groups, *memory) : nullptr;
   for (const OptimizerEntry& entry : kOptimizerTable) {
     if (entry.kind == options.kind) {
-      return entry.make({options, std::move(groups), std::move(memory)});
+      return entry.make({options, std::move(groups), std::move(memory), std::move(wide)});
     }
   }
   config_error("training.optim", "unknown optimizer: expected one of " + join(kOptimizers.names()));
@@ -117,6 +120,14 @@ int64_t count_state(const std::shared_ptr<CountedState>& counted, const Optimize
     bytes += static_cast<int64_t>(entry.tensor.nbytes());
   }
   return bytes;
+}
+
+/// Of float32 copies that last for the update of one group.
+int64_t update_bytes(const OptimizerOptions& options, const std::vector<nn::Parameter>& parameters) {
+  if (options.weight_update == WeightUpdate::kInPlace) {
+    return 0;
+  }
+  return wide_update_bytes(options, split_groups(group_parameters(parameters, options, /*learning_rate=*/1.0), kElementsAtOnce));
 }
 
 }  // namespace
@@ -154,15 +165,16 @@ StateSize state_size(const OptimizerOptions& options, const std::vector<nn::Para
   const StatePlace place = state_place(options, parameters);
   const auto counted = std::make_shared<CountedState>();
   const int64_t bytes = count_state(counted, options, parameters);
+  const int64_t update = update_bytes(options, parameters);
   switch (place) {
     case StatePlace::kFile:
-      return {bytes - counted->moment_bytes(), state_file_size(*counted), 0};
+      return {bytes - counted->moment_bytes(), state_file_size(*counted), 0, update};
     case StatePlace::kPaged:
-      return {bytes - counted->paged_bytes(), 0, counted->paged_bytes()};
+      return {bytes - counted->paged_bytes(), 0, counted->paged_bytes(), update};
     case StatePlace::kMemory:
       break;
   }
-  return {bytes, 0, 0};
+  return {bytes, 0, 0, update};
 }
 
 }  // namespace lora::optim

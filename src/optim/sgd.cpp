@@ -18,7 +18,7 @@ class Sgd : public GroupedOptimizer {
     at::_foreach_add_(updates.parameters, steps, -rate);
   }
 
-  std::vector<io::NamedTensor> state() const override { return {}; }
+  std::vector<io::NamedTensor> own_state() const override { return {}; }
 };
 
 }  // namespace

@@ -11,6 +11,8 @@
 #include "lora/base/interrupt.h"
 #include "lora/base/log.h"
 #include "lora/base/random.h"
+#include "lora/nn/weight_delta.h"
+#include "lora/ops/linear_weight.h"
 #include "peft/low_rank_svd.h"
 #include "peft/update_forms.h"
 
@@ -61,6 +63,32 @@ void add_baked(LowRankUpdate update, const Tensor& weight, int64_t rank, Approxi
   const Tensor change = merged(update, wide) - wide;
   update.magnitude_O.reset();
   add_nearest(std::move(update), change, rank, result);
+}
+
+/// The change [O, I] that a formula makes of the weight. One that adds to the weight gives it without the sum's rounding.
+Tensor change_by_formula(const nn::ProjectionChange& formula, const Tensor& W_OI) {
+  const auto* const added = dynamic_cast<const nn::WeightDelta*>(&formula);
+  return added != nullptr ? added->delta(ops::DenseWeight(W_OI)) : formula.merged_weight(W_OI) - W_OI;
+}
+
+void add_approximated(const FormulaUpdate& formula, const Tensor& weight, int64_t rank, Approximation& result) {
+  LowRankUpdate update;
+  update.module = formula.module;
+  update.kind = formula.is_turned ? PairKind::kConv1D : PairKind::kLinear;
+  const Tensor wide = widened(weight);
+  const Tensor change_OI = change_by_formula(*formula.change, formula.is_turned ? wide.t() : wide);
+  add_nearest(std::move(update), formula.is_turned ? change_OI.t() : change_OI, rank, result);
+}
+
+/// Leaves of another method's options those that LoRA has too.
+void forget_method(LoraOptions& options) {
+  Json kept = Json::object();
+  for (const char* key : {"task_type", "auto_mapping", "revision"}) {
+    if (options.config.contains(key)) {
+      kept[key] = options.config[key];
+    }
+  }
+  options.config = kept;
 }
 
 /// The adapter without its low-rank updates.
@@ -216,8 +244,17 @@ Adapter with_folded_scales(Adapter adapter) {
 
 Approximation baked(const Adapter& adapter, int64_t rank, const WeightOf& weight_of) {
   const at::NoGradGuard no_grad;
-  require_low_rank(adapter, "baked");
   Approximation result = empty_copy(adapter);
+  const std::vector<FormulaUpdate> formulas = of_kind<FormulaUpdate>(adapter.updates);
+  if (!formulas.empty()) {
+    std::erase_if(result.adapter.updates, [](const AdapterUpdate& update) { return std::holds_alternative<FormulaUpdate>(update); });
+    forget_method(result.adapter.options);
+  }
+  for (const FormulaUpdate& update : formulas) {
+    throw_if_interrupted();
+    log::progress("approximating " + update.module);
+    add_approximated(update, weight_of(update.module), rank, result);
+  }
   for (const LowRankUpdate& update : adapter.low_rank()) {
     throw_if_interrupted();
     log::progress("baking " + update.module);

@@ -14,6 +14,8 @@
 #include "lora/base/log.h"
 #include "lora/base/random.h"
 #include "lora/base/text.h"
+#include "lora/peft/formats.h"
+#include "peft/combine_ia3.h"
 #include "peft/low_rank_svd.h"
 #include "peft/tensor_file.h"
 
@@ -319,7 +321,13 @@ Adapter combine(const std::vector<WeightedAdapter>& adapters, const CombineOptio
   Faults faults;
   for (const WeightedAdapter& adapter : adapters) {
     require_settled(adapter.adapter);
-    require_low_rank(adapter.adapter, "combined");
+    require_combinable(adapter.adapter);
+  }
+  if (has_vectors(adapters.front().adapter)) {
+    return combined_ia3(adapters, options);
+  }
+  for (const WeightedAdapter& adapter : adapters) {
+    require_low_rank(adapter.adapter, "combined with one of LoRA");
   }
   const Modules modules = modules_of(adapters, faults);
   check_shapes(modules, recipe, faults);
@@ -336,6 +344,13 @@ Adapter combine(const std::vector<WeightedAdapter>& adapters, const CombineOptio
   }
   log::end_progress();
   return result;
+}
+
+size_t write_combined(const std::filesystem::path& folder, const Adapter& combined, const std::string& base_name) {
+  if (has_vectors(combined)) {
+    return write_ia3(folder, combined, base_name);
+  }
+  return write_foreign_adapter(AdapterFormat::kPeft, folder, combined, {base_name, {}, {}}, {}).num_modules;
 }
 
 }  // namespace lora::peft

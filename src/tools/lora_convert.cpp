@@ -29,6 +29,9 @@ void add_rank_flags(CLI::App& cli, lora::app::ConvertRequest& request) {
   cli.add_flag("--bake", request.bake,
                "Approximate a DoRA or LoRA adapter by a plain LoRA of rank --r; with --to diffusers and no --r, only multiply lora_B by "
                "the scales");
+  cli.add_option("--to-lora", request.to_lora, "Approximate an adapter of any method that changes weights by a plain LoRA of rank R")
+      ->type_name("R")
+      ->check(tools::whole_number(1));
   cli.add_option("--resize", request.resize, "Change the rank of every module to R, as closely as possible")
       ->type_name("R")
       ->check(tools::whole_number(1));
@@ -49,8 +52,8 @@ int main(int argc, char** argv) {
   lora::app::ConvertRequest request;
   tools::begin_group(cli, tools::group::kModel);
   cli.add_option("--model", request.model,
-                 "Base model: a folder or GGUF file; required for gguf (its config.json), --bake of DoRA (its weights) and --quantize (the "
-                 "model to quantise)")
+                 "Base model: a folder or GGUF file; required for gguf (its config.json), --bake of DoRA and --to-lora (its weights) and "
+                 "--quantize (the model to quantise)")
       ->type_name("PATH");
   tools::begin_group(cli, tools::group::kAdapters);
   cli.add_option("--adapter", request.adapter, "Adapter folder (PEFT, MLX) or file (kohya, diffusers)")->type_name("PATH");

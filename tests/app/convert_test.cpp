@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <fstream>
 
 #include "lora/base/file.h"
@@ -136,6 +137,51 @@ TEST_F(Convert, DoraIsBakedWithItsModel) {
     return Json::parse(eval.out)["loss"].get<double>();
   };
   EXPECT_NEAR(loss(at("plain")), loss(dora), 1e-5);
+}
+
+TEST_F(Convert, EveryMethodThatChangesWeightsBecomesALora) {
+  const auto loss = [](const std::string& name, const std::string& adapter) {
+    const Outcome eval = run_tool({"lora-eval", "--model", golden(name) + "/model", "--adapter", adapter, "--data",
+                                   golden(name) + "/eval.jsonl", "--format", "tokens", "--device", "cpu", "--dtype", "float32", "--json"});
+    EXPECT_EQ(eval.exit_code, 0) << eval.err;
+    return eval.exit_code == 0 ? Json::parse(eval.out)["loss"].get<double>() : 0;
+  };
+  for (const std::string name : {"adalora", "loha", "lokr", "vera", "oft", "hra", "miss_bat", "randlora"}) {
+    const std::string adapter = golden(name) + "/adapter", model = golden(name) + "/model";
+    // Of full rank it is the same change. The rank of AdaLoRA's updates is at most init_r.
+    const std::string rank = name == "adalora" ? "5" : "64";
+    const Json whole = report({"--adapter", adapter, "--to-lora", rank, "--model", model, "--output", at(name)});
+    EXPECT_LT(whole["relative_error"].get<double>(), 1e-5) << name;
+    EXPECT_EQ(Json::parse(read_text(at(name + "/adapter_config.json")))["peft_type"], "LORA") << name;
+    EXPECT_NEAR(loss(name, at(name)), loss(name, adapter), 2e-5) << name;
+    const Json small = report({"--adapter", adapter, "--to-lora", "1", "--model", model, "--output", at(name + "-1")});
+    EXPECT_GT(small["relative_error"].get<double>(), 1e-3) << name;
+    double error = 0, norm = 0;
+    for (const Json& module : small["modules"]) {
+      error += std::pow(module["error"].get<double>(), 2), norm += std::pow(module["norm"].get<double>(), 2);
+    }
+    EXPECT_NEAR(small["relative_error"].get<double>(), std::sqrt(error / norm), 1e-9) << name;
+  }
+  report({"--adapter", golden("loha") + "/adapter", "--to-lora", "4", "--model", golden("loha") + "/model", "--to", "gguf", "--output",
+          at("loha.gguf")});
+}
+
+TEST_F(Convert, NamesWhatCannotBecomeALora) {
+  const auto expect = [this](const std::string& adapter, const std::vector<std::string>& more, const std::vector<std::string>& parts) {
+    std::vector<std::string> arguments{"--adapter", adapter, "--to-lora", "4", "--output", at("none")};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const Outcome outcome = convert(arguments);
+    EXPECT_THAT(outcome.exit_code, testing::AnyOf(2, 4)) << outcome.err;
+    for (const std::string& part : parts) {
+      EXPECT_THAT(outcome.err, HasSubstr(part));
+    }
+    EXPECT_FALSE(fs::exists(at("none")));
+  };
+  expect(golden("loha") + "/adapter", {}, {"--model", "weights of the base"});
+  expect(golden("loha") + "/adapter", {"--model", golden("tied") + "/model", "--allow-other-base"}, {"does not belong to the base model"});
+  expect(golden("ln_tuning") + "/adapter", {"--model", golden("ln_tuning") + "/model"}, {"no update"});
+  expect(golden("loha") + "/adapter", {"--bake", "--r", "4"}, {"--to-lora", "--bake"});
+  expect(golden("loha") + "/adapter", {"--resize", "4"}, {"--to-lora", "--resize"});
 }
 
 TEST_F(Convert, ExtractsWhatTrainingChanged) {

@@ -23,6 +23,7 @@ struct ConvertRequest {
   std::vector<std::string> renames;         ///< --rename: REGEX=REPLACEMENT rules for module names, applied in order
   std::string kohya_prefix = "lora_unet";   ///< --kohya-prefix
   bool bake = false;                        ///< --bake: approximate the adapter by plain LoRA of rank `r`
+  std::optional<int64_t> to_lora;           ///< --to-lora: bake to this rank, whatever the method
   bool extract = false;                     ///< --extract: create a LoRA of rank `r` from two checkpoints
   std::optional<int64_t> r;                 ///< --r
   std::optional<int64_t> resize;            ///< --resize: change every rank to this

@@ -45,6 +45,10 @@ class Optimizer {
 ///
 /// With options.state_file, moments are in a mapped file, which lasts as long as the optimiser; the numbers are the same. Throws output
 /// Error if it cannot be created or the disk has too little room, and config Error if parameters are on a GPU.
+///
+/// With options.weight_update, weights of bfloat16 (and float16, for master weights) are updated as the optimiser updates float32 weights,
+/// with moments as of float32 weights and gradients converted to float32; others are updated as without it. Master weights are moments as
+/// far as memory is concerned. Throws config Error if no trained weight has such a dtype.
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerOptions& options, std::vector<nn::Parameter> parameters, double learning_rate);
 
 /// Bytes of the state that make_optimizer() would allocate, by where they are.
@@ -52,6 +56,7 @@ struct StateSize {
   int64_t memory = 0;  ///< of the parameters' device
   int64_t file = 0;    ///< size of the mapped file
   int64_t paged = 0;   ///< in CUDA's managed memory, which moves to the host when the device's is full
+  int64_t update = 0;  ///< not part of the state: what lasts for the update of one group (options.weight_update)
 };
 /// Throws config Error for a state file with parameters on a GPU.
 StateSize state_size(const OptimizerOptions& options, const std::vector<nn::Parameter>& parameters);

@@ -85,6 +85,16 @@ struct LoraPlusOptions {
   double weight_decay = 0.0;                      ///< replaces OptimizerOptions' (biases and norms are never decayed)
 };
 
+/// How weights of bfloat16 or float16 are updated. In these dtypes a step that is small next to the weight is rounded away.
+enum class WeightUpdate {
+  kInPlace,             ///< computed in the weights' dtype, or rounded to the nearest number of it
+  kMasterWeights,       ///< on float32 copies that are part of the state; the weights are the rounded copies (Micikevicius et al. 2018)
+  kStochasticRounding,  ///< in float32, then rounded up or down at random, so that the mean is right (bfloat16 only)
+};
+inline constexpr EnumTable<WeightUpdate, 3> kWeightUpdates{{{{WeightUpdate::kInPlace, "in_place"},
+                                                             {WeightUpdate::kMasterWeights, "master_weights"},
+                                                             {WeightUpdate::kStochasticRounding, "stochastic_rounding"}}}};
+
 struct OptimizerOptions {
   OptimizerKind kind = OptimizerKind::kAdamWFused;
   double beta1 = 0.9;
@@ -92,6 +102,8 @@ struct OptimizerOptions {
   double epsilon = 1e-8;
   double weight_decay = 0.0;
   LoraPlusOptions loraplus = {};
+  WeightUpdate weight_update = WeightUpdate::kInPlace;
+  uint64_t rounding_seed = 0;             ///< of stochastic rounding, whose random bits also depend on step, parameter and element
   std::filesystem::path state_file = {};  ///< folder for a mapped file that holds the moments; empty: they are in memory
 };
 

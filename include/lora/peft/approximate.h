@@ -40,8 +40,10 @@ Adapter with_folded_scales(Adapter adapter);
 /// Returns the base weight of a module: [O, I], or [I, O] for an embedding.
 using WeightOf = std::function<Tensor(const std::string& module)>;
 
-/// Like resized, but turns DoRA into plain LoRA. The change of the whole weight, m · (W + s B A) / ‖W + s B A‖ - W, has full rank, so
-/// that everything after `rank` directions is lost; the error tells how much. Without DoRA `weight_of` is not called.
+/// Like resized, but turns DoRA and every method that is a formula (AdaLoRA, LoHa, OFT, …) into plain LoRA. DoRA's change of the whole
+/// weight, m · (W + s B A) / ‖W + s B A‖ - W, has full rank, so that everything after `rank` directions is lost; the error tells how much.
+/// A formula's change is approximated in the same way: AdaLoRA's has the rank that it has kept, others up to full rank. For plain LoRA
+/// `weight_of` is not called. The changes of biases by formulas (ProjectionChange::changes_bias) are lost: the caller refuses them.
 Approximation baked(const Adapter& adapter, int64_t rank, const WeightOf& weight_of);
 
 /// A tensor that differs between two checkpoints and is not in the adapter.

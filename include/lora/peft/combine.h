@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -33,9 +34,13 @@ std::vector<std::string> combine_methods();
 ///   ties, dare_ties        values pruned (the smallest; at random, Yu et al. 2024), then the mean of those with the elected
 ///                          sign (Yadav et al. 2023); applied to A and B or, with _svd, to the products
 ///   magnitude_prune, dare_linear   values pruned, then summed; applied in the same way
+/// Adapters of IA3 are combined by linear alone, as in PEFT: each vector is the weighted sum of those of the adapters that have it.
 /// Throws config Error for an unknown method, a missing or unused option, and a single adapter with another method than linear; model
-/// Error that lists DoRA, lora_bias and whole tensors, which cannot be combined in this way, and modules whose shapes (or, if A and B
-/// themselves are summed, ranks) differ. Throws Interrupted.
+/// Error for methods other than LoRA and IA3, and one that lists DoRA, lora_bias and whole tensors, which cannot be combined in this way,
+/// and modules whose shapes (or, if A and B themselves are summed, ranks) differ. Throws Interrupted.
 Adapter combine(const std::vector<WeightedAdapter>& adapters, const CombineOptions& options);
+
+/// Writes what combine() returns as PEFT's folder. Returns the number of its modules.
+size_t write_combined(const std::filesystem::path& folder, const Adapter& combined, const std::string& base_name);
 
 }  // namespace lora::peft
