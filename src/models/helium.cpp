@@ -9,16 +9,22 @@ namespace lora::models {
 
 namespace {
 
-/// x_THE with the channels 0, 2, 4 … before 1, 3, 5 …: each pair is then in the two halves, as rotate_halves expects. Scores do not
-/// depend on the order of channels, if it is the same for queries and keys.
+/// x_THE with the channels 0, 2, 4 … before 1, 3, 5 …: each pair is then in the two halves, as rotate_halves expects.
 Tensor pairs_to_halves(const Tensor& x_THE) {
   return x_THE.unflatten(-1, {-1, 2}).transpose(-1, -2).flatten(-2);
 }
 
+Tensor halves_to_pairs(const Tensor& x_THE) {
+  return x_THE.unflatten(-1, {2, -1}).transpose(-1, -2).flatten(-2);
+}
+
+/// The channels keep their order, on which the keys of prefix tuning depend.
 void rotate_pairs(Tensor& q_THE, Tensor& k_TKE, const nn::RopeTables& rope, const nn::BatchLayout&) {
   q_THE = pairs_to_halves(q_THE);
   k_TKE = pairs_to_halves(k_TKE);
   rotate_halves(q_THE, k_TKE, rope);
+  q_THE = halves_to_pairs(q_THE);
+  k_TKE = halves_to_pairs(k_TKE);
 }
 
 }  // namespace
