@@ -7,10 +7,10 @@ namespace lora::models {
 
 namespace {
 
-/// A key of transformers 5, or its name in the published files.
+/// A key of transformers 5, or its name in the published files, which takes precedence there.
 bool read_bias(const JsonReader& config, const char* key, const char* published_key) {
-  const bool published = config.boolean(published_key, false);
-  return config.boolean(key, published);
+  const bool current = config.boolean(key, false);
+  return config.boolean(published_key, current);
 }
 
 }  // namespace
