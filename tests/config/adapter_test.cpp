@@ -101,6 +101,8 @@ TEST(Adapter, WholePeftConfigPastedIn) {
                                            "ensure_weight_tying",
                                            "init_lora_weights",
                                            "eva_config",
+                                           "corda_config",
+                                           "lora_ga_config",
                                            "loftq_config",
                                            "layers_to_transform",
                                            "layers_pattern",
