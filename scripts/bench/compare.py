@@ -7,15 +7,14 @@ Exit code: 0 done, 1 the two sides disagree or a run failed, 2 usage.
 import argparse
 import json
 import os
-import re
 import statistics
 import subprocess
 import sys
 from itertools import product
 from pathlib import Path
 
-from measure import TOLERANCES, Disagreement, measure, say
-from processes import RunFailed, exit_on_sigterm
+from frame import add_common_options, available_memory, exit_code_of, names_of
+from measure import TOLERANCES, measure, say
 from report import machine_line, render
 from shapes import SHAPES, TARGETS
 from sides import QUANTIZATIONS, VARIANTS, Bench, Case, prepare, run_ours, run_peer
@@ -25,36 +24,6 @@ QUICK = {
     "models": ["tiny"], "targets": ["qv"], "workloads": ["b"], "dtype": ["float32"], "steps": 3, "rounds": 1,
     "variants": ["padded-sdpa", "single-eager"], "shrink": 4,
 }  # fmt: skip
-
-
-def names_of(known):
-    """Parses a comma-separated list of known names."""
-
-    def parse(text: str) -> list[str]:
-        names = text.split(",")
-        for name in names:
-            if name not in known:
-                raise argparse.ArgumentTypeError(f"found '{name}', expected one of {', '.join(known)}")
-        return names
-
-    return parse
-
-
-def available_memory() -> int:
-    text = Path("/proc/meminfo").read_text(encoding="ascii")
-    return int(re.search(r"MemAvailable:\s*(\d+) kB", text).group(1)) * 1024
-
-
-def add_common_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--peer-python", default=os.environ.get("LORA_PEER_PYTHON", "python3"), help="or $LORA_PEER_PYTHON")
-    parser.add_argument("--lora-train", type=Path, default=Path(os.environ.get("LORA_TRAIN", "build/release/bin/lora-train")))
-    parser.add_argument("--work", type=Path, default=Path("build/bench"), help="folder of models and runs (default: %(default)s)")
-
-
-def whole_machine(options: argparse.Namespace) -> Bench:
-    """The settings that use every core and nine tenths of the free memory."""
-    threads = len(os.sched_getaffinity(0))
-    return Bench(options.peer_python, options.lora_train, options.work, threads, int(0.9 * available_memory()), shrink=1)
 
 
 def read_options(arguments: list[str]) -> argparse.Namespace:
@@ -146,24 +115,19 @@ def write_results(options: argparse.Namespace, arguments: list[str], start_up: d
 
 def main(arguments: list[str]) -> int:
     options = read_options(arguments)
-    exit_on_sigterm()
     bench = Bench(options.peer_python, options.lora_train, options.work, options.threads, int(options.memory_limit * 1e9), options.shrink)
     options.work.mkdir(parents=True, exist_ok=True)
     if options.load > options.threads / 2:
         say(f"warning: this machine is busy (load average {options.load:.1f} on {options.threads} threads): the ratios are provisional")
     variants = [VARIANTS[name] for name in options.variants]
     measured = []
-    try:
-        start_up = measure_start_up(bench, options.rounds)
-        for case in (Case(*names) for names in product(options.models, options.targets, options.workloads, options.dtype, options.quantize)):
-            inputs = prepare(bench, case, options.steps)
-            measured.append(measure(bench, inputs, options.rounds, variants))
-    except (Disagreement, RunFailed, FileNotFoundError) as failure:
-        say(f"error: {failure}")
-        return 1
+    start_up = measure_start_up(bench, options.rounds)
+    for case in (Case(*names) for names in product(options.models, options.targets, options.workloads, options.dtype, options.quantize)):
+        inputs = prepare(bench, case, options.steps)
+        measured.append(measure(bench, inputs, options.rounds, variants))
     write_results(options, arguments, start_up, measured)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(exit_code_of(lambda: main(sys.argv[1:])))

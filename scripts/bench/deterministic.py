@@ -12,10 +12,9 @@ import statistics
 import sys
 from pathlib import Path
 
-from compare import add_common_options, names_of, whole_machine
+from frame import add_common_options, exit_code_of, keep_table, names_of, whole_machine
 from measure import say
-from processes import RunFailed, exit_on_sigterm, run_training
-from report import table, with_section
+from processes import run_training
 from shapes import SHAPES
 from sides import Bench, Case, Inputs, prepare, run_config
 
@@ -62,23 +61,17 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--output", type=Path, default=Path("docs/benchmarks.md"))
     options = parser.parse_args()
-    exit_on_sigterm()
     bench = whole_machine(options)
     rows, all_same = [], True
-    try:
-        for model in options.models:
-            for dtype in ("float32", "bfloat16"):
-                cells, same = row_of(bench, Case(model, "qv", "b", dtype), options.device, options.rounds)
-                rows.append(cells)
-                all_same = all_same and same
-                print(" ".join(cells), flush=True)
-    except (RunFailed, FileNotFoundError) as failure:
-        say(f"error: {failure}")
-        return 1
-    old = options.output.read_text(encoding="utf-8") if options.output.exists() else ""
-    options.output.write_text(with_section(old, "deterministic", f"{EXPLANATION}\n\n{table(HEADER, rows)}".rstrip("\n")), encoding="utf-8")
+    for model in options.models:
+        for dtype in ("float32", "bfloat16"):
+            cells, same = row_of(bench, Case(model, "qv", "b", dtype), options.device, options.rounds)
+            rows.append(cells)
+            all_same = all_same and same
+            say(" ".join(cells))
+    keep_table(options.output, "deterministic", EXPLANATION, HEADER, rows)
     return 0 if all_same else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of(main))

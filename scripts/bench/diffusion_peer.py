@@ -2,17 +2,17 @@
 
     python diffusion_peer.py prepare --work DIR --dtype float32 --size 256 --rows 8
     python diffusion_peer.py train --work DIR --dtype float32 --size 256 --batch-size 4 --steps 3 --layout channels_last --output DIR
+    python diffusion_peer.py layouts --work DIR --dtype float32 --size 256
     python diffusion_peer.py rate --dtype float32 --size 256 --batch-size 4 --layout channels_last
 
 `prepare` writes a pipeline folder, an adapter and rows, unless they are there. `train` is a plain loop and writes metrics.jsonl as
-lora-train does, and peer.json. `rate` prints {"step_flops": …, "flops_per_second": …}: what a step computes in convolutions and
+lora-train does, and peer.json. `layouts` prints the seconds of a step in each memory layout. `rate` prints {"step_flops": …, "flops_per_second": …}: what a step computes in convolutions and
 products, and how fast torch's own do so at the same shapes.
 """
 
 import argparse
 import json
 import os
-import statistics
 import time
 from pathlib import Path
 
@@ -34,7 +34,8 @@ SCHEDULE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_l
 LORA = {"r": 16, "lora_alpha": 16, "target_modules": ["to_q", "to_k", "to_v", "to_out.0"]}
 TEXT_POSITIONS, TEXT_CHANNELS = 77, 768
 MAX_GRAD_NORM = 1.0
-REPEATS = 3
+LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+REPEATS = 2
 
 
 def meta_unet() -> UNet2DConditionModel:
@@ -119,8 +120,9 @@ def status_bytes(field: str) -> int:
 def load_model(options: argparse.Namespace) -> PeftModel:
     """The base in its dtype, the adapter in float32: PEFT's default, under autocast where the base is bfloat16, as in the scripts."""
     base = UNet2DConditionModel.from_pretrained(options.work / f"model-{options.dtype}" / "unet", torch_dtype=getattr(torch, options.dtype))
-    if options.layout == "channels_last":
-        base = base.to(memory_format=torch.channels_last)
+    for parameter in base.parameters():
+        parameter.data = parameter.data.clone()  # so that no mapped file counts in addition to the weights
+    base = base.to(memory_format=LAYOUTS[options.layout])
     return PeftModel.from_pretrained(base, options.work / "adapter", is_trainable=True).train()
 
 
@@ -131,6 +133,20 @@ def loss_of(model: PeftModel, schedule: DDPMScheduler, batch: dict[str, torch.Te
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
         prediction = model(noisy, times, batch["encoder_hidden_states"].to(dtype)).sample
     return torch.nn.functional.mse_loss(prediction.float(), noise.float())
+
+
+def print_layouts(options: argparse.Namespace) -> None:
+    """Forward and backward, the second time in each layout."""
+    options.steps = 2
+    batches, schedule, seconds = read_batches(options), DDPMScheduler(**SCHEDULE), {}
+    model = load_model(options)
+    for layout, memory in LAYOUTS.items():
+        model = model.to(memory_format=memory)
+        for batch in batches:
+            start = time.perf_counter()
+            loss_of(model, schedule, batch, getattr(torch, options.dtype)).backward()
+            seconds[layout] = time.perf_counter() - start
+    print(json.dumps(seconds))
 
 
 def train(options: argparse.Namespace) -> None:
@@ -187,14 +203,14 @@ class Shapes:
         return self.attend(query, key, *others, **options)
 
 
-def median_seconds(run) -> float:
+def best_seconds(run) -> float:
     run()
     seconds = []
     for _ in range(REPEATS):
         start = time.perf_counter()
         run()
         seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
+    return min(seconds)
 
 
 def product_call(key: tuple, dtype: torch.dtype) -> tuple[float, float]:
@@ -202,21 +218,20 @@ def product_call(key: tuple, dtype: torch.dtype) -> tuple[float, float]:
     x_shape, w_shape, _, has_gradient, is_trained = key
     x, weight = torch.randn((torch.Size(x_shape[:-1]).numel(), x_shape[-1])).to(dtype), torch.randn(w_shape).to(dtype)
     dy = torch.mm(x, weight.t())
-    seconds = median_seconds(lambda: torch.mm(x, weight.t()))
-    seconds += median_seconds(lambda: torch.mm(dy, weight)) if has_gradient else 0
-    seconds += median_seconds(lambda: torch.mm(dy.t(), x)) if is_trained else 0
+    seconds = best_seconds(lambda: torch.mm(x, weight.t()))
+    seconds += best_seconds(lambda: torch.mm(dy, weight)) if has_gradient else 0
+    seconds += best_seconds(lambda: torch.mm(dy.t(), x)) if is_trained else 0
     return 2.0 * x.shape[0] * weight.numel() * (1 + has_gradient + is_trained), seconds
 
 
 def convolution_call(key: tuple, dtype: torch.dtype, layout: str) -> tuple[float, float]:
     x_shape, w_shape, (stride, padding), has_gradient, _ = key
-    memory = torch.channels_last if layout == "channels_last" else torch.contiguous_format
-    x, weight = (torch.randn(shape).to(dtype).contiguous(memory_format=memory) for shape in (x_shape, w_shape))
+    x, weight = (torch.randn(shape).to(dtype).contiguous(memory_format=LAYOUTS[layout]) for shape in (x_shape, w_shape))
     steps = ([stride] * 2, [padding] * 2, [1, 1], False, [0, 0], 1)
     y = torch.convolution(x, weight, None, *steps)
-    seconds = median_seconds(lambda: torch.convolution(x, weight, None, *steps))
+    seconds = best_seconds(lambda: torch.convolution(x, weight, None, *steps))
     if has_gradient:
-        seconds += median_seconds(lambda: torch.ops.aten.convolution_backward(y, x, weight, None, *steps, [True, False, False]))
+        seconds += best_seconds(lambda: torch.ops.aten.convolution_backward(y, x, weight, None, *steps, [True, False, False]))
     return 2.0 * y.numel() * weight[0].numel() * (1 + has_gradient), seconds
 
 
@@ -233,17 +248,17 @@ def print_rate(options: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=["prepare", "train", "rate"])
+    parser.add_argument("command", choices=["prepare", "layouts", "train", "rate"])
     parser.add_argument("--work", type=Path)
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], required=True)
     parser.add_argument("--size", type=int, required=True)
     parser.add_argument("--rows", type=int, default=8)
     parser.add_argument("--batch-size", type=int, default=1)
     parser.add_argument("--steps", type=int, default=3)
-    parser.add_argument("--layout", choices=["contiguous", "channels_last"], default="channels_last")
+    parser.add_argument("--layout", choices=LAYOUTS, default="channels_last")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
-    {"prepare": prepare, "train": train, "rate": print_rate}[options.command](options)
+    {"prepare": prepare, "layouts": print_layouts, "train": train, "rate": print_rate}[options.command](options)
 
 
 if __name__ == "__main__":

@@ -10,11 +10,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from compare import add_common_options, names_of, whole_machine
+from frame import add_common_options, exit_code_of, keep_table, names_of, whole_machine
 from large import large_model
-from measure import say
-from processes import RunFailed, exit_on_sigterm, run_for_output
-from report import table, with_section
+from processes import run_for_output
 from shapes import SHAPES
 from sides import QUANTIZATIONS, Bench
 
@@ -62,27 +60,19 @@ def read_options() -> argparse.Namespace:
 
 def main() -> int:
     options = read_options()
-    exit_on_sigterm()
     bench = replace(whole_machine(options), threads=1)  # the processor time of one thread does not depend on what else runs
     shape = SHAPES[options.model]
     bench.work.mkdir(parents=True, exist_ok=True)
     prompts = bench.work / "generation.jsonl"
     prompts.write_text(json.dumps({"input_ids": [3 + 7 * i for i in range(PROMPT_TOKENS)]}) + "\n", encoding="utf-8")
-    try:
-        found = rates(options, bench, large_model(bench, options.model), prompts)
-    except RunFailed as failure:
-        say(f"error: {failure}")
-        return 1
+    found = rates(options, bench, large_model(bench, options.model), prompts)
     plain = found.get("none")
     names = {"none": "bfloat16"}
     rows = [[names.get(kind, kind), f"{rate:.1f}", "–" if plain is None else f"{rate / plain:.2f}"] for kind, rate in found.items()]
-    facts = {"title": shape.title, "prompt": PROMPT_TOKENS, "rounds": options.rounds}
-    text = EXPLANATION.format(**facts, most=options.most, fewest=options.fewest) + f"\n\n{table(HEADER, rows)}".rstrip("\n")
-    print(text)
-    old = options.output.read_text(encoding="utf-8") if options.output.exists() else ""
-    options.output.write_text(with_section(old, "measured-generation", text), encoding="utf-8")
+    facts = {"title": shape.title, "prompt": PROMPT_TOKENS, "rounds": options.rounds, "most": options.most, "fewest": options.fewest}
+    keep_table(options.output, "measured-generation", EXPLANATION.format(**facts), HEADER, rows)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of(main))

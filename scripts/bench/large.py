@@ -9,9 +9,9 @@ import random
 import sys
 from pathlib import Path
 
-from compare import add_common_options, names_of, whole_machine
+from frame import add_common_options, exit_code_of, whole_machine
 from measure import rate, say
-from processes import RunFailed, exit_on_sigterm, run_for_output, run_training
+from processes import run_for_output, run_training
 from shapes import SHAPES
 from sides import QUANTIZATIONS, Bench, fingerprint
 
@@ -65,21 +65,16 @@ def read_options() -> argparse.Namespace:
 
 def main() -> int:
     options = read_options()
-    exit_on_sigterm()
     bench = whole_machine(options)
     output = bench.work / "runs" / "large"
     output.parent.mkdir(parents=True, exist_ok=True)
     rows, config_file = output.with_suffix(".jsonl"), output.with_suffix(".json")
-    try:
-        model = large_model(bench, options.model)
-        write_rows(rows, SHAPES[options.model].vocabulary, options.steps, options.length)
-        config_file.write_text(json.dumps(config(options, model, rows, output), indent=2), encoding="utf-8")
-        mapped = sum(file.stat().st_size for file in model.iterdir())  # counts as the process's own memory, but is only read
-        limit = bench.memory_limit + mapped
-        done = run_training([str(bench.lora_train), "--config", str(config_file)], output, bench.environment(), limit)
-    except RunFailed as failure:
-        say(f"error: {failure}")
-        return 1
+    model = large_model(bench, options.model)
+    write_rows(rows, SHAPES[options.model].vocabulary, options.steps, options.length)
+    config_file.write_text(json.dumps(config(options, model, rows, output), indent=2), encoding="utf-8")
+    mapped = sum(file.stat().st_size for file in model.iterdir())  # counts as the process's own memory, but is only read
+    limit = bench.memory_limit + mapped
+    done = run_training([str(bench.lora_train), "--config", str(config_file)], output, bench.environment(), limit)
     estimate = json.loads((output / "run.json").read_text(encoding="utf-8"))["memory"]["estimated_bytes"]
     peak = done.peak_rss / 1e9
     say(f"{SHAPES[options.model].title}, {options.quantize}, {options.length} tokens a step: {rate(done):.1f} tokens/s, start "
@@ -88,4 +83,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of(main))

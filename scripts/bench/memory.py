@@ -12,10 +12,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from compare import add_common_options, names_of, whole_machine
+from frame import add_common_options, exit_code_of, keep_table, names_of, whole_machine
 from measure import say
-from processes import RunFailed, TrainingRun, exit_on_sigterm, run_training
-from report import table, with_section
+from processes import TrainingRun, run_training
 from shapes import LORA_ALPHA, LORA_RANK, SHAPES, TARGETS
 from sides import Bench, Case, prepare
 from workloads import instruction
@@ -113,28 +112,22 @@ def read_options() -> argparse.Namespace:
 
 def main() -> int:
     options = read_options()
-    exit_on_sigterm()
     bench = whole_machine(options)
     rows, worst = [], 0.0
-    try:
-        for setting in settings(options.models, options.long):
-            if options.only not in " ".join(setting.cells()):
-                continue
-            estimate, done = run(bench, setting, LONG if options.long else STEPS, prepare(bench, Case(setting.model, "qv", "a512", setting.dtype), 1).model)
-            ratio = estimate / done.peak_rss
-            worst = max(worst, abs(ratio - 1))
-            rows.append([*setting.cells(), f"{estimate / 1e6:.0f}", f"{done.peak_rss / 1e6:.0f}", f"{ratio:.2f}"])
-            print(" ".join(rows[-1]), flush=True)
-    except (RunFailed, FileNotFoundError) as failure:
-        say(f"error: {failure}")
-        return 1
+    for setting in settings(options.models, options.long):
+        if options.only not in " ".join(setting.cells()):
+            continue
+        estimate, done = run(bench, setting, LONG if options.long else STEPS, prepare(bench, Case(setting.model, "qv", "a512", setting.dtype), 1).model)
+        ratio = estimate / done.peak_rss
+        worst = max(worst, abs(ratio - 1))
+        rows.append([*setting.cells(), f"{estimate / 1e6:.0f}", f"{done.peak_rss / 1e6:.0f}", f"{ratio:.2f}"])
+        say(" ".join(rows[-1]))
     if not options.only:
-        old = options.output.read_text(encoding="utf-8") if options.output.exists() else ""
         name, explanation = ("memory-long", LONG_EXPLANATION) if options.long else ("memory", EXPLANATION)
-        options.output.write_text(with_section(old, name, f"{explanation}\n\n{table(HEADER, rows)}".rstrip("\n")), encoding="utf-8")
+        keep_table(options.output, name, explanation, HEADER, rows)
     say(f"largest error of an estimate: {100 * worst:.0f} %")
     return 0 if worst <= options.tolerance else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of(main))

@@ -70,26 +70,38 @@ def watch(process: subprocess.Popen, metrics: Path) -> tuple[list[float], resour
         time.sleep(POLL_SECONDS)
 
 
-def run_training(command: list[str], output: Path, environment: dict[str, str], memory_limit: int) -> TrainingRun:
-    """Runs `command`, which writes output/metrics.jsonl. This process must stay small: a child's peak starts at the
-    size of its parent at the fork (Linux keeps the larger of both over exec)."""
+def start_training(command: list[str], output: Path, environment: dict[str, str], memory_limit: int) -> subprocess.Popen:
+    """Starts `command`, which writes output/metrics.jsonl; what it prints goes into output.log. This process must stay small: a child's
+    peak starts at the size of its parent at the fork (Linux keeps the larger of both over exec)."""
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
-    log = output.with_suffix(".log")
-    with log.open("wb") as file:
-        start = time.monotonic()
+    with output.with_suffix(".log").open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=os.environ | environment)
-        try:
-            # A run that does not fit into memory fails by itself, before the system kills another process.
-            resource.prlimit(process.pid, resource.RLIMIT_DATA, (memory_limit, memory_limit))
-            arrivals, usage = watch(process, output / "metrics.jsonl")
-        except BaseException:
-            process.kill()
-            raise
+    # A run that does not fit into memory fails by itself, before the system kills another process.
+    resource.prlimit(process.pid, resource.RLIMIT_DATA, (memory_limit, memory_limit))
+    return process
+
+
+def completed_rows(process: subprocess.Popen, output: Path) -> list[dict]:
+    """The rows of a process that has ended; raises RunFailed with its last lines if it failed."""
     rows = read_rows(output / "metrics.jsonl")
     if process.returncode != 0 or not rows:
+        log = output.with_suffix(".log")
         tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-6:])
-        raise RunFailed(f"{Path(command[0]).name} exited with code {process.returncode} (log: {log}):\n{tail}")
+        raise RunFailed(f"{Path(process.args[0]).name} exited with code {process.returncode} (log: {log}):\n{tail}")
+    return rows
+
+
+def run_training(command: list[str], output: Path, environment: dict[str, str], memory_limit: int) -> TrainingRun:
+    """Runs `command` to its end (start_training)."""
+    start = time.monotonic()
+    process = start_training(command, output, environment, memory_limit)
+    try:
+        arrivals, usage = watch(process, output / "metrics.jsonl")
+    except BaseException:
+        process.kill()
+        raise
+    rows = completed_rows(process, output)
     reported = sum(step_seconds(row) for row in rows[1:])
     return TrainingRun(
         rows=rows,

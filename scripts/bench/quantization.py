@@ -9,10 +9,9 @@ import os
 import sys
 from pathlib import Path
 
-from compare import names_of
+from frame import exit_code_of, keep_table, names_of
 from measure import rate, say
-from processes import RunFailed, TrainingRun, exit_on_sigterm, run_for_output, run_training
-from report import table, with_section
+from processes import TrainingRun, run_for_output, run_training
 from sides import QUANTIZATIONS
 
 LORA = {"r": 16, "lora_alpha": 32, "target_modules": "all-linear"}
@@ -112,21 +111,13 @@ def read_options() -> argparse.Namespace:
 
 def main() -> int:
     options = read_options()
-    exit_on_sigterm()
     options.work.mkdir(parents=True, exist_ok=True)
-    try:
-        results = {kind: measure(options, kind) for kind in options.kinds}
-    except RunFailed as failure:
-        say(f"error: {failure}")
-        return 1
+    results = {kind: measure(options, kind) for kind in options.kinds}
     rows = [cells(kind, result, results.get("bfloat16")) for kind, result in results.items()]
     facts = {"model": options.model.name, "steps": options.steps, "batch": options.batch_size, "train": options.train.name, "test": options.test.name}
-    text = f"{EXPLANATION.format(**facts)}\n\n{table(HEADER, rows)}".rstrip("\n")
-    print(text)
-    old = options.output.read_text(encoding="utf-8") if options.output.exists() else ""
-    options.output.write_text(with_section(old, f"measured-{options.model.name}", text), encoding="utf-8")
+    keep_table(options.output, f"measured-{options.model.name}", EXPLANATION.format(**facts), HEADER, rows)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code_of(main))

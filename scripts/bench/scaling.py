@@ -4,12 +4,12 @@ python scaling.py --peer-python PYTHON      (creates the base models; the measur
 """
 
 import argparse
+import sys
 from dataclasses import replace
-from pathlib import Path
 
-from compare import add_common_options, whole_machine
+from frame import add_common_options, exit_code_of, whole_machine
 from measure import rate
-from processes import TrainingRun, exit_on_sigterm
+from processes import TrainingRun
 from shapes import SHAPES
 from sides import Bench, Case, Inputs, prepare, run_ours
 
@@ -46,16 +46,16 @@ def vocabularies(bench: Bench) -> None:
         run_and_print(bench, SHAPES[name].title, prepare(bench, Case(name, "all-linear", "a512", "float32"), STEPS))
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(prog="scaling.sh", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_common_options(parser)
     options = parser.parse_args()
-    exit_on_sigterm()
     bench = whole_machine(options)
     print(f"{'':44} {'start':>11} {'tokens/s':>10} {'beyond weights':>15}")
     for part in (batch_sizes, data_set_sizes, vocabularies):
         part(bench)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code_of(main))

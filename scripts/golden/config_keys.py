@@ -1,12 +1,15 @@
 """Writes tests/data/config_keys: the effect of each key of a config.json in transformers.
 
 For every family `<family>.json` has
+  default_targets  the modules that PEFT's LoRA adapts where a config names none
   keys     every key that its config class or its model code reads, with a value that changes nothing
   tensors  names and shapes of the small model's weights; their values are a formula of both (`weight`), so that no file holds them
   config   config.json of that model
   loss     transformers' result: the mean loss of DOCUMENT, or the first logit of an encoder's classifier
   ties     for decoders, all with tie_word_embeddings true: the losses `tied`, `other_head` (the file holds both weights, which differ)
            and `head_alone` (the file holds lm_head.weight and no embedding); a file of the body only, without its prefix, gives `tied` too
+  training  for families without a case in family_cases.py: the losses and gradient norms of 20 steps of LoRA on all linear modules in
+           transformers + PEFT, and some trained tensors; the adapter starts with `weight` of its own names
   changes  [{set: keys that replace those of config.json, loss: a number, or null where transformers refuses, tensors: if others are needed}]
 
     python scripts/golden/config_keys.py [FAMILY...]
@@ -22,8 +25,11 @@ import tempfile
 import warnings
 from pathlib import Path
 
+import llama_reference
+import peft
 import torch
 import transformers
+from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as DEFAULT_TARGETS
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
@@ -37,6 +43,7 @@ SMALL = dict(vocab_size=32, hidden_size=16, intermediate_size=20, num_hidden_lay
 GROUPED = dict(SMALL, num_key_value_heads=2)
 ROPE = {"rope_type": "default", "rope_theta": 10000.0}
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 8}
+MINISTRAL3_ROPE = dict(YARN, rope_theta=10000.0, mscale=1.0, mscale_all_dim=1.0, llama_4_scaling_beta=0.7)
 LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8}
 BERT = dict(SMALL, pad_token_id=0, id2label={str(i): f"L{i}" for i in range(LABELS)})
 
@@ -64,11 +71,30 @@ CONFIGS = {
     "qwen3": dict(GROUPED, head_dim=4),
     "qwen3_moe": dict(GROUPED, head_dim=4, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=12, norm_topk_prob=True),
     "roberta": dict(BERT, pad_token_id=1, max_position_embeddings=44),
+    "apertus": dict(GROUPED, rope_parameters=ROPE),
+    "arcee": GROUPED,
+    "camembert": dict(BERT, pad_token_id=1, max_position_embeddings=44),
+    "exaone4": dict(GROUPED, sliding_window=8, sliding_window_pattern=2),
+    "granite": dict(GROUPED, embedding_multiplier=1.7, residual_multiplier=0.6, attention_multiplier=0.4, logits_scaling=1.3),
+    "helium": dict(GROUPED, head_dim=4),
+    "hunyuan_v1_dense": dict(GROUPED, head_dim=6),
+    "internlm3": dict(GROUPED, head_dim=6),
+    "ministral": dict(GROUPED, head_dim=6, sliding_window=8, layer_types=LAYERS[::-1]),
+    "ministral3": dict(GROUPED, head_dim=6, sliding_window=None, rope_parameters=MINISTRAL3_ROPE),
+    "nemotron": dict(GROUPED, head_dim=8, rope_parameters=dict(ROPE, partial_rotary_factor=0.5)),
+    "olmo3": dict(GROUPED, sliding_window=8, layer_types=LAYERS[::-1]),
+    "phi": dict(GROUPED, num_attention_heads=2, num_key_value_heads=1, rope_parameters=dict(ROPE, partial_rotary_factor=0.5)),
+    "seed_oss": dict(GROUPED, head_dim=6, attention_dropout=0.0, residual_dropout=0.0),
+    "starcoder2": dict(GROUPED, sliding_window=8),
+    "xlm-roberta": dict(BERT, pad_token_id=1, max_position_embeddings=44),
     "smollm3": GROUPED,
     "stablelm": dict(GROUPED, num_attention_heads=2, num_key_value_heads=1, rope_parameters=dict(ROPE, partial_rotary_factor=0.5)),
 }
-ENCODERS = {"bert", "distilbert", "modernbert", "roberta"}
-DOUBLE = {"gemma3_text", "modernbert"}  # one RoPE per kind of layer
+ENCODERS = {"bert", "camembert", "distilbert", "modernbert", "roberta", "xlm-roberta"}
+TRAINED = {"apertus", "arcee", "exaone4", "granite", "helium", "hunyuan_v1_dense", "internlm3", "ministral", "ministral3", "nemotron", "olmo3",
+           "phi", "seed_oss", "starcoder2"}
+UNTIED = {"phi"}  # never tied here
+DOUBLE = {"gemma3_text", "modernbert", "olmo3"}  # one RoPE per kind of layer
 
 # Changes that are tried on every family with RoPE.
 ROPE_CHANGES = [
@@ -120,6 +146,9 @@ ENCODER = [{"hidden_act": "relu"}, {"layer_norm_eps": 0.1}, {"classifier_dropout
            {"is_decoder": True}, {"add_cross_attention": True}, {"position_embedding_type": "absolute"}, {"hidden_dropout_prob": 0.4},
            {"chunk_size_feed_forward": 2}]
 
+FEW_ROPES = [ROPE_CHANGES[1], ROPE_CHANGES[2], ROPE_CHANGES[8]]
+FEW_ENCODER = [ENCODER[0], ENCODER[1], ENCODER[3], ENCODER[5]]
+
 CHANGES = {
     "bert": ENCODER,
     "distilbert": [{"activation": "relu"}, {"sinusoidal_pos_embds": True}, {"pad_token_id": 3}, {"seq_classif_dropout": 0.5}],
@@ -166,6 +195,33 @@ CHANGES = {
     + [{"num_experts_per_tok": 1}, {"norm_topk_prob": False}, {"mlp_only_layers": [0]}, {"decoder_sparse_step": 2},
        {"output_router_logits": True}, {"router_aux_loss_coef": 0.5}],
     "roberta": ENCODER,
+    "apertus": [{"rope_parameters": None}, FEW_ROPES[0], FEW_ROPES[2]] + SHAPES + RMS + BIASES,
+    "arcee": FEW_ROPES + SHAPES + HEAD_DIM + RMS + BIASES + [{"mlp_bias": "other"}, {"hidden_act": "relu"}],
+    "camembert": FEW_ENCODER,
+    "exaone4": FEW_ROPES + SHAPES + RMS + [{"hidden_act": "gelu"}, {"sliding_window": 5}, {"sliding_window": None},
+                                           {"layer_types": None, "sliding_window_pattern": 1}, {"layer_types": LAYERS},
+                                           {"sliding_window": None, "layer_types": ["full_attention"] * 2, "sliding_window_pattern": None},
+                                           {"layer_types": LAYERS, "sliding_window_pattern": "LLLG"}],
+    "granite": FEW_ROPES + SHAPES + RMS + BIASES + [{"mlp_bias": "other"}, {"embedding_multiplier": 1.0}, {"residual_multiplier": 1.0},
+                                                    {"attention_multiplier": 1.0}, {"logits_scaling": 1.0}],
+    "helium": FEW_ROPES + SHAPES[1:] + RMS + BIASES + [{"mlp_bias": "other"}, {"hidden_act": "gelu"}],
+    "hunyuan_v1_dense": FEW_ROPES + SHAPES + RMS + BIASES + [
+        {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 1.0, "alpha": 20.0}},
+        {"rope_parameters": None, "rope_theta": 500.0, "rope_scaling": {"type": "dynamic", "factor": 1.0, "alpha": 20.0, "beta_fast": 32}},
+        {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}, "max_position_embeddings": 12}],
+    "internlm3": FEW_ROPES + SHAPES + RMS + [{"head_dim": None}, {"attention_bias": True, "mlp_bias": True}, {"qkv_bias": True, "bias": True},
+                                             {"attention_bias": True}],
+    "ministral": FEW_ROPES + SHAPES + RMS + WINDOWS + [{"hidden_act": "gelu"}, {"layer_types": None}, {"layer_types": None, "sliding_window": None}],
+    "ministral3": [{"rope_parameters": None}, {"rope_parameters": dict(MINISTRAL3_ROPE, original_max_position_embeddings=5)},
+                   {"rope_parameters": dict(MINISTRAL3_ROPE, llama_4_scaling_beta=0.0)}, {"sliding_window": 5}, {"head_dim": 4}] + SHAPES[1:] + RMS,
+    "nemotron": FEW_ROPES + SHAPES + BIASES + [{"mlp_bias": "other"}, {"norm_eps": 0.1}, {"hidden_act": "relu"}, {"head_dim": None},
+                                               {"rope_parameters": None}, {"rope_parameters": None, "partial_rotary_factor": 1.0}],
+    "olmo3": DOUBLE_ROPE_CHANGES + SHAPES + RMS + BIASES + WINDOWS + [
+        {"layer_types": None}, {"rope_parameters": None, "rope_theta": 500.0, "rope_scaling": dict(YARN, attention_factor=1.2)}],
+    "phi": FEW_ROPES + SHAPES[:2] + [{"hidden_act": "relu"}, {"layer_norm_eps": 0.1}, {"qk_layernorm": "other"}, {"rope_parameters": None}],
+    "seed_oss": FEW_ROPES + SHAPES + RMS + BIASES + [{"attention_out_bias": "other"}, {"mlp_bias": "other"}, {"head_dim": None}],
+    "starcoder2": FEW_ROPES + SHAPES + WINDOWS + [{"hidden_act": "relu"}, {"norm_epsilon": 0.1}, {"use_bias": "other"}],
+    "xlm-roberta": FEW_ENCODER,
     "smollm3": ROPE_CHANGES + SHAPES + RMS + SILU + BIASES + [
         {"mlp_bias": "other"}, {"no_rope_layers": [1, 0], "layer_types": None}, {"no_rope_layers": None, "no_rope_layer_interval": 2},
         {"no_rope_layers": [1, 0], "use_sliding_window": True, "sliding_window": 5, "layer_types": None},
@@ -202,7 +258,8 @@ def tensors_of(family, config):
     with torch.device("meta"):
         model = opener(family).from_config(parsed)
     tied = set(model.all_tied_weights_keys) if getattr(model, "all_tied_weights_keys", None) else set()
-    return {name: list(p.shape) for name, p in model.named_parameters() if name not in tied}
+    stored = model.state_dict()  # with buffers, which some activations have
+    return {name: list(p.shape) for name, p in [*model.named_parameters(), *model.named_buffers()] if name in stored and name not in tied}
 
 
 def outcome(family, config, tensors, bare=False):
@@ -235,7 +292,10 @@ def neutral_keys(family, config):
     cls = CONFIG_MAPPING[family]
     keys = {}
     module = inspect.getmodule(cls)
-    model_code = Path(module.__file__.replace("configuration_", "modeling_")).read_text()
+    code = Path(module.__file__.replace("configuration_", "modeling_"))
+    if not code.exists():  # InternLM 3 is built by another family's class
+        code = Path(inspect.getsourcefile(AutoModelForCausalLM._model_mapping[cls]))
+    model_code = code.read_text()
     source = inspect.getsource(cls)
     asked = set(re.findall(r"kwargs\.(?:pop|get|setdefault)\(\s*\"(\w+)\"", source + inspect.getsource(PreTrainedConfig.__post_init__)))
     asked |= set(re.findall(r"(?:self\.)?config\.([a-z]\w*)\b(?!\()", model_code))
@@ -262,11 +322,42 @@ def ties(family, config):
     return result
 
 
+def documents():
+    """Parts of DOCUMENT of several lengths, as rows of the format `tokens`."""
+    twice = DOCUMENT + DOCUMENT
+    return [twice[5 * i % 24 : 5 * i % 24 + 3 + 7 * i % 20] for i in range(11)]
+
+
+def training(family, config, tensors):
+    """20 steps of transformers + PEFT."""
+    settings = dict(max_steps=20, per_device_train_batch_size=2, gradient_accumulation_steps=2, learning_rate=5e-3, warmup_steps=2,
+                    lr_scheduler_type="linear", weight_decay=0.1, optim="adamw_torch", max_grad_norm=1.0, adam_epsilon=1e-6)  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "config.json").write_text(json.dumps(config))
+        save_file({name: weight(name, shape) for name, shape in tensors.items()}, Path(folder, "model.safetensors"), metadata={"format": "pt"})
+        base = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32).eval()
+    model = peft.get_peft_model(base, peft.LoraConfig(r=2, lora_alpha=3, target_modules="all-linear", task_type="CAUSAL_LM")).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                parameter.copy_(weight(llama_reference.parameter_key(name), parameter.shape))
+    rows = [llama_reference.Document(ids, ids) for ids in documents()]
+    result = llama_reference.train(model, {"training": settings, "adapter": {"peft_type": "LORA"}}, rows, rows[:1])
+    trained = llama_reference.trained_tensors(model)
+    names = sorted(trained)
+    kept = [names[0], names[1], names[-1]]
+    return {"run": settings, "loss": [step["loss"] for step in result.steps], "grad_norm": [step["grad_norm"] for step in result.steps],
+            "num_trained": len(names), "trained": {name: trained[name].flatten().tolist() for name in kept}}  # fmt: skip
+
+
 def make(family):
     config = small_config(family)
     tensors = tensors_of(family, config)
-    result = {"keys": neutral_keys(family, config), "config": config, "tensors": tensors, "loss": outcome(family, config, tensors), "changes": []}
-    if family not in ENCODERS:
+    result = {"default_targets": DEFAULT_TARGETS.get(family, []), "keys": neutral_keys(family, config), "config": config, "tensors": tensors,
+              "loss": outcome(family, config, tensors), "changes": []}  # fmt: skip
+    if family in TRAINED:
+        result["training"] = training(family, config, tensors)
+    if family not in ENCODERS | UNTIED:
         result["ties"] = ties(family, config)
     for change in CHANGES[family]:
         other = changed(config, change)

@@ -8,8 +8,8 @@ import peft
 from peft.utils import constants
 
 OUTPUT = Path(__file__).resolve().parents[2] / "tests" / "data" / "peft_formulas" / "default_targets.json"
-FAMILIES = """bert distilbert falcon gemma gemma2 gemma3_text gpt2 gpt_neox llama mistral mixtral modernbert olmo2 phi3 qwen2 qwen3 qwen3_moe
-roberta smollm3 stablelm""".split()
+FAMILIES = """apertus arcee bert camembert distilbert exaone4 falcon gemma gemma2 gemma3_text gpt2 gpt_neox granite helium hunyuan_v1_dense
+internlm3 llama ministral ministral3 mistral mixtral modernbert nemotron olmo2 olmo3 phi phi3 qwen2 qwen3 qwen3_moe roberta seed_oss smollm3 stablelm starcoder2 xlm-roberta""".split()
 MAPPINGS = {
     "ia3": constants.TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING,
     "ia3_feedforward": constants.TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING,

@@ -1,4 +1,4 @@
-"""Writes tests/data/diffusion/flux: a small transformer of FLUX.1-dev, and what diffusers and PEFT compute with it.
+"""Writes tests/data/diffusion/flux: a small transformer of FLUX.1-dev, and what diffusers and PEFT compute with it, plain and in NF4.
 
 Text encoders and the autoencoder of the pipeline are those of tests/data/diffusion/{sd1,t5,vae16}.
 
@@ -8,6 +8,7 @@ Text encoders and the autoencoder of the pipeline are those of tests/data/diffus
 import json
 
 import torch
+from bitsandbytes import functional
 from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
 from diffusers.optimization import get_scheduler
 from diffusion_models import DIFFUSION, add_noise, stored
@@ -23,7 +24,7 @@ from small_adapters import write_json
 FOLDER = DIFFUSION / "flux"
 TRANSFORMER = {
     "_class_name": "FluxTransformer2DModel", "_diffusers_version": "0.30.0.dev0", "attention_head_dim": 8, "axes_dims_rope": [2, 2, 4],
-    "guidance_embeds": True, "in_channels": 64, "joint_attention_dim": 40, "num_attention_heads": 2, "num_layers": 2,
+    "guidance_embeds": True, "in_channels": 64, "joint_attention_dim": 40, "num_attention_heads": 2, "num_layers": 1,
     "num_single_layers": 2, "patch_size": 1, "pooled_projection_dim": 16,
 }  # fmt: skip
 SCHEDULER = {
@@ -93,14 +94,28 @@ def write_adapter() -> None:
             changed = 0.3 * parameter + 0.15 * torch.randn(parameter.shape, generator=generator)
             parameter.data.copy_(changed.to(torch.bfloat16))
     model.save_pretrained(FOLDER / "adapter")
+    file = FOLDER / "adapter" / "adapter_model.safetensors"
+    save({name: tensor.to(torch.bfloat16) for name, tensor in load_file(file).items()}, file)
     (FOLDER / "adapter" / "README.md").unlink()
     config = json.loads((FOLDER / "adapter" / "adapter_config.json").read_text())
     config["target_modules"].sort()
     write_json(FOLDER / "adapter" / "adapter_config.json", config | {"base_model_name_or_path": None})
 
 
-def load_adapted() -> PeftModel:
-    return PeftModel.from_pretrained(load_transformer(), FOLDER / "adapter", is_trainable=True, autocast_adapter_dtype=False)
+def quantized(model: FluxTransformer2DModel) -> FluxTransformer2DModel:
+    """Every Linear with the values that its weight has in NF4. diffusers packs all of them with bitsandbytes too, but needs a GPU for it;
+    bitsandbytes' function for CPUs errs where blocks cross rows, so that each block is a row here."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Linear):
+            blocks = module.weight.data.reshape(-1, 64)
+            packed, state = functional.quantize_4bit(blocks, blocksize=64, quant_type="nf4")
+            module.weight.data = functional.dequantize_4bit(packed, state).reshape(module.weight.shape)
+    return model
+
+
+def load_adapted(base: FluxTransformer2DModel | None = None) -> PeftModel:
+    base = base or load_transformer()
+    return PeftModel.from_pretrained(base, FOLDER / "adapter", is_trainable=True, autocast_adapter_dtype=False)
 
 
 def rows_of() -> list[dict[str, torch.Tensor]]:
@@ -135,7 +150,7 @@ def image_loss(model, row: dict[str, torch.Tensor], guidance: float = GUIDANCE) 
 @torch.no_grad()
 def output_tensors() -> dict[str, torch.Tensor]:
     model, tensors = load_transformer(), {}
-    for name, size in (("square", (8, 8)), ("wide", (4, 12))):
+    for name, size in (("square", (4, 4)), ("wide", (2, 6))):
         sample, times = random(500, 2, 16, *size), torch.tensor([999.5, 3.25])
         states, pooled = random(501, 2, 7, 40), random(502, 2, 16)
         tensors[f"{name}.output"] = predict(model, sample, times, states, pooled, 2.5)
@@ -156,20 +171,20 @@ def gradient_tensors() -> dict[str, torch.Tensor]:
 
 @torch.no_grad()
 def sample_tensors() -> dict[str, torch.Tensor]:
-    """An image of 8 by 8 latents, as FluxPipeline computes it."""
+    """An image of 4 by 4 latents, as FluxPipeline computes it."""
     model, scheduler = load_transformer(), FlowMatchEulerDiscreteScheduler.from_config(SCHEDULER)
-    config, patches = scheduler.config, 4 * 4
+    config, patches = scheduler.config, 2 * 2
     slope = (config.max_shift - config.base_shift) / (config.max_image_seq_len - config.base_image_seq_len)
     mu = patches * slope + config.base_shift - slope * config.base_image_seq_len  # calculate_shift
     scheduler.set_timesteps(sigmas=[1 - i * (1 - 1 / STEPS) / (STEPS - 1) for i in range(STEPS)], mu=mu)
-    latents, states, pooled = random(500, 2, 16, 8, 8)[:1], random(501, 2, 7, 40)[:1], random(502, 2, 16)[:1]
+    latents, states, pooled = random(500, 2, 16, 4, 4)[:1], random(501, 2, 7, 40)[:1], random(502, 2, 16)[:1]
     for time in scheduler.timesteps:
         latents = scheduler.step(predict(model, latents, time.expand(1), states, pooled, GUIDANCE), time, latents, return_dict=False)[0]
     return {"sampler.latents": latents}
 
 
-def train() -> dict[str, torch.Tensor]:
-    model, rows = load_adapted(), rows_of()
+def train(model: PeftModel, name: str) -> dict[str, torch.Tensor]:
+    rows = rows_of()
     trained = trained_parameters(model)
     optimizer = torch.optim.AdamW(
         trained.values(), lr=TRAINING["learning_rate"], eps=TRAINING["adam_epsilon"], weight_decay=TRAINING["weight_decay"]
@@ -185,7 +200,11 @@ def train() -> dict[str, torch.Tensor]:
         steps.append({"step": number + 1, "loss": loss.item(), "learning_rate": rates.get_last_lr()[0], "grad_norm": norm})
         optimizer.step()
         rates.step()
-    write_json(FOLDER / "expected_adapter.json", {"steps": steps, "num_trainable": sum(p.numel() for p in trained.values())})
+    write_json(FOLDER / f"expected_{name}.json", {"steps": steps, "num_trainable": sum(p.numel() for p in trained.values())})
+    return {f"{name}.trained.{key}": parameter.detach().clone() for key, parameter in trained.items()}
+
+
+def write_run() -> None:
     config = {
         "model": {"path": "model", "dtype": "float32", "device": "cpu"},
         "adapter": {"peft_type": "LORA", "lora_dropout": 0.0, "init_from": "adapter"} | ADAPTER,
@@ -194,7 +213,6 @@ def train() -> dict[str, torch.Tensor]:
         "output_dir": "out",
     }
     write_json(FOLDER / "run_adapter.json", config)
-    return {f"adapter.trained.{key}": parameter.detach().clone() for key, parameter in trained.items()}
 
 
 def main() -> None:
@@ -202,8 +220,11 @@ def main() -> None:
     write_model()
     write_rows()
     write_adapter()
+    write_run()
     with one_thread():
-        save(output_tensors() | gradient_tensors() | sample_tensors() | train(), FOLDER / "expected.safetensors")
+        trained = train(load_adapted(), "adapter")
+        save(output_tensors() | gradient_tensors() | sample_tensors() | trained, FOLDER / "expected.safetensors")
+        train(load_adapted(quantized(load_transformer())), "nf4")
 
 
 if __name__ == "__main__":

@@ -208,9 +208,9 @@ def names_of(family: str) -> dict[str, str]:
 
 def main() -> None:
     root = DIFFUSION / "lora"
-    shutil.rmtree(root, ignore_errors=True)
     for family in PIPELINES:
         folder = root / family
+        shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         models = adapted(family)
         write_peft(models, folder / "peft")
@@ -221,6 +221,7 @@ def main() -> None:
         if family != "sd2":  # as sd1
             write_json(folder / "names.json", names_of(family))
     dora = root / "sd1_dora"
+    shutil.rmtree(dora, ignore_errors=True)
     dora.mkdir()
     unet = StableDiffusionPipeline.from_pretrained(DIFFUSION / "sd1" / "model", torch_dtype=torch.float32).unet
     models = {"unet": with_adapter(unet, 4, r=2, lora_alpha=4, use_dora=True, target_modules=DORA_TARGETS)}

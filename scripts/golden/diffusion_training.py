@@ -122,14 +122,15 @@ def flat(tensors: dict[str, torch.Tensor]) -> torch.Tensor:
 
 
 def gradient_tensors(family: str, case: str) -> dict[str, torch.Tensor]:
-    """Of the mean loss of the first four rows; and the network's outputs for `unet.even` of expected.safetensors' first row."""
-    model, schedule = load_adapted(family, case), schedule_of(family)
-    rows = rows_of(family, torch.float32)[:4]
-    losses = [image_loss(model, schedule, row) for row in rows]
-    (sum(losses) / len(rows)).backward()
-    tensors = {f"{case}.losses": torch.stack(losses).detach()}
-    tensors[f"{case}.grad"] = flat({key: parameter.grad for key, parameter in trained_parameters(model).items()})
+    """The losses of the first four rows, the gradients of their mean (computed in float64, because they move by up to 2.5e-5 of a tensor's
+    largest value in float32), and the network's outputs for `unet.even` of expected.safetensors' first row."""
+    schedule = schedule_of(family)
+    wide, wide_rows = load_adapted(family, case, torch.float64), rows_of(family, torch.float64)[:4]
+    (sum(image_loss(wide, schedule, row) for row in wide_rows) / len(wide_rows)).backward()
+    model, rows = load_adapted(family, case), rows_of(family, torch.float32)[:4]
+    tensors = {f"{case}.grad": flat({key: parameter.grad.float() for key, parameter in trained_parameters(wide).items()})}
     with torch.no_grad():
+        tensors[f"{case}.losses"] = torch.stack([image_loss(model, schedule, row) for row in rows])
         tensors[f"{case}.snr_losses"] = torch.stack([image_loss(model, schedule, row, 5.0) for row in rows])
         for place in (0, 2):
             tensors[f"{case}.prediction.{place}"] = prediction_and_target(model, schedule, rows[place])[0][0]
@@ -154,10 +155,14 @@ def write_run(family: str, case: str) -> None:
     write_json(DIFFUSION / family / f"run_{case}.json", config)
 
 
-def train_steps(trained: dict[str, torch.nn.Parameter], rows: list, loss_of, training: dict = TRAINING) -> list[dict]:
-    """What a training logs of each step; the loss of a step is the mean of loss_of(row)."""
+def train_steps(trained: dict, rows: list, loss_of, training: dict = TRAINING, decays=lambda name: True) -> list[dict]:
+    """What a training logs of each step; the loss of a step is the mean of loss_of(row). Weights of which decays(name) is false do not."""
+    groups = [
+        {"params": [parameter for name, parameter in trained.items() if decays(name) == is_decayed], "weight_decay": decay}
+        for is_decayed, decay in ((True, training["weight_decay"]), (False, 0.0))
+    ]
     optimizer = torch.optim.AdamW(
-        trained.values(), lr=training["learning_rate"], eps=training["adam_epsilon"], weight_decay=training["weight_decay"]
+        [group for group in groups if group["params"]], lr=training["learning_rate"], eps=training["adam_epsilon"]
     )
     lengths = {"num_warmup_steps": training["warmup_steps"], "num_training_steps": training["max_steps"]}
     rates = get_scheduler(training["lr_scheduler_type"], optimizer, **lengths)

@@ -142,26 +142,6 @@ CASES = {
             "beta_slow": 0.5, "mscale": 1.0, "mscale_all_dim": 0.4}),
         adapter=lora(target_modules="all-linear", exclude_modules=["gate_proj"], lora_alpha=4),
         training=training(lr_scheduler_type="constant", per_device_train_batch_size=3, optim="adamw_torch_fused", max_grad_norm=2.0)),
-    # the next three have no initial adapter: PEFT computes it from the weights or from the data
-    "pissa": Case(
-        seed=21, starts_itself=True, num_rows=23, first_length=11,
-        shape=shape(hidden_size=30, intermediate_size=44, num_attention_heads=3, num_key_value_heads=1, vocab_size=89),
-        adapter=lora(r=4, lora_alpha=6, target_modules=["q_proj", "k_proj", "down_proj"], init_lora_weights="pissa",
-                     rank_pattern={"k_proj": 3}, alpha_pattern={"down_proj": 10}),
-        training=training(lr_scheduler_type="cosine", warmup_steps=2, weight_decay=0.1, max_grad_norm=4.0)),
-    "olora": Case(
-        seed=22, starts_itself=True, num_rows=22, first_length=17,
-        shape=shape(hidden_size=28, intermediate_size=45, num_attention_heads=2, num_key_value_heads=1, vocab_size=83,
-                    attention_bias=True),
-        adapter=lora(r=3, lora_alpha=2, target_modules=["v_proj", "o_proj", "up_proj"], init_lora_weights="olora", use_rslora=True),
-        training=training(learning_rate=2e-3, weight_decay=0.05, max_grad_norm=2.0)),
-    # batches with too few supervised tokens for some modules, and modules that end without a rank
-    "eva": Case(
-        seed=23, starts_itself=True, num_rows=26, first_length=9,
-        shape=shape(hidden_size=32, intermediate_size=38, num_attention_heads=4, num_key_value_heads=2, vocab_size=79),
-        adapter=lora(r=1, lora_alpha=5, target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "down_proj"], init_lora_weights="eva",
-                     rank_pattern={"o_proj": 2}, eva_config={"rho": 3.0, "tau": 0.99}),
-        training=training(learning_rate=1e-2, weight_decay=0.1, max_grad_norm=4.0)),
     # trained tensors other than the usual pairs
     "dora": parts_case(
         seed=31, shape=small_shape(attention_bias=True),

@@ -32,14 +32,15 @@ from prompt_cases import PROMPT_CASES
 from quantized import write_versions
 from quantized_cases import QUANTIZED_CASES
 from safetensors.torch import save_file
+from start_cases import START_CASES
 
 DATA = Path(__file__).resolve().parents[2] / "tests" / "data" / "llama"
 LABELLED_CASES = CLASSIFICATION_CASES | FULL_CLASSIFICATION_CASES
-ALL_CASES = CASES | FAMILY_CASES | FULL_FAMILY_CASES | LABELLED_CASES | QUANTIZED_CASES | PROMPT_CASES
+ALL_CASES = CASES | START_CASES | FAMILY_CASES | FULL_FAMILY_CASES | LABELLED_CASES | QUANTIZED_CASES | PROMPT_CASES
 
 
 def folder_of(name: str) -> Path:
-    kinds = {"classification": LABELLED_CASES, "quantized/training": QUANTIZED_CASES, "prompts": PROMPT_CASES, "llama": CASES}
+    kinds = {"classification": LABELLED_CASES, "quantized/training": QUANTIZED_CASES, "prompts": PROMPT_CASES, "llama": CASES | START_CASES}
     return DATA.parent / next((kind for kind, cases in kinds.items() if name in cases), "families") / name
 
 

@@ -165,7 +165,7 @@ def rows_of(seed: int, count: int):
 
 
 class HandWritten:
-    """LoRA on an eager module: hooks on Linear and Conv1D, a parametrised weight for a bare Parameter."""
+    """LoRA on an eager module: hooks on Linear, Conv1D and convolutions, a parametrised weight for a bare Parameter."""
 
     def __init__(self, module, names, dropout=0.0):
         self.module = module.requires_grad_(False)
@@ -176,6 +176,13 @@ class HandWritten:
         for name in names:
             part = dict(module.named_modules()).get(name)
             weight = part.weight if part is not None else dict(module.named_parameters())[name]
+            if weight.dim() > 2:
+                inputs = weight[0].numel()
+                A = (torch.randn(RANK, *weight.shape[1:], generator=numbers) / inputs**0.5).requires_grad_(True)
+                B = torch.randn(weight.shape[0], RANK, *[1] * (weight.dim() - 2), generator=numbers).div_(20).requires_grad_(True)
+                self.pairs[name] = (A, B)
+                part.register_forward_hook(self.convolution_hook(A, B))
+                continue
             outputs, inputs = weight.shape[::-1] if isinstance(part, Conv1D) else weight.shape
             A = (torch.randn(RANK, inputs, generator=numbers) / inputs**0.5).requires_grad_(True)
             B = (torch.randn(outputs, RANK, generator=numbers) / 20).requires_grad_(True)
@@ -187,6 +194,11 @@ class HandWritten:
 
     def hook(self, A, B):
         return lambda part, inputs, output: (output + self.scale * (inputs[0].to(A.dtype) @ A.T @ B.T)).to(output.dtype)
+
+    def convolution_hook(self, A, B):
+        convolve = F.conv1d if A.dim() == 3 else F.conv2d
+        return lambda part, inputs, output: output + self.scale * convolve(
+            convolve(inputs[0], A, stride=part.stride, padding=part.padding, dilation=part.dilation), B)
 
     def __call__(self, *inputs):
         weights = {n: w + self.scale * self.pairs[n][1] @ self.pairs[n][0] for n, w in self.bare.items()}

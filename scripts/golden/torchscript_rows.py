@@ -110,6 +110,20 @@ class DropoutVision(modules.Vision):
         return self.head(self.dropout(self.norm(x[:, 0])))
 
 
+class Convolutions(nn.Module):
+    """Convolutions over two axes and over one."""
+
+    def __init__(self):
+        super().__init__()
+        self.image = nn.Conv2d(3, 4, 3, stride=2, padding=1)
+        self.line = nn.Conv1d(4, 5, 3, padding=1, bias=False)
+        self.head = nn.Linear(5, 3)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        x = torch.tanh(self.image(features)).flatten(2)
+        return self.head(torch.tanh(self.line(x)).mean(-1))
+
+
 class SumLoss(nn.Module):
     def __init__(self):
         super().__init__()
@@ -140,6 +154,7 @@ MODULES = {
     "bad_sum_loss": SumLoss,
     "bad_no_prediction": NoPrediction,
     "vision_dropout": DropoutVision,
+    "convolutions": Convolutions,
 }
 GIVEN = {"perceptron": modules.Perceptron, "perceptron_loss": modules.PerceptronLoss, "vision": modules.Vision}
 
@@ -240,6 +255,7 @@ RUNS = {
     "perceptron": ("perceptron", ["first", "second", "out"], "features", "features", "regression", regression, {}),
     "perceptron_two": ("perceptron_two", ["first", "out"], "pairs", "features", "regression", regression, {}),
     "vision": ("vision", ["q_proj", "v_proj", "up", "down", "head"], "images", "features", "sequence_classification", classes, {}),
+    "convolutions": ("convolutions", ["image", "line", "head"], "images", "features", "sequence_classification", classes, {}),
     "document_classifier": ("document_classifier", ["hidden", "classifier"], "documents", "classification", "sequence_classification",
                             documents, {}),
     "perceptron_loss": ("perceptron_loss", ["first", "second", "out"], "features", "features", "module_loss", own_loss, {}),

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "app/temporary_folder.h"
+#include "lora/base/error.h"
 
 namespace lora::app {
 
@@ -19,10 +20,22 @@ class AdapterFolders {
   /// In the order of the adapters.
   const std::vector<std::filesystem::path>& folders() const { return folders_; }
 
+  /// Runs `use`; an Error that it throws about a temporary folder names the file that was converted.
+  template <typename Use>
+  auto with_given_names(const Use& use) const {
+    try {
+      return use();
+    } catch (const Error& error) {
+      throw Error(error.kind(), in_given_names(error.what()));
+    }
+  }
+
  private:
+  std::string in_given_names(std::string message) const;
   std::filesystem::path converted(const std::filesystem::path& file);
 
   std::optional<TemporaryFolder> temporary_;
+  std::vector<std::string> given_;
   std::vector<std::filesystem::path> folders_;
 };
 

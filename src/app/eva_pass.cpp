@@ -74,13 +74,12 @@ int64_t look_at_data(const RunParts& parts, const config::RunConfig& config, con
 
 }  // namespace
 
-void attach_from_data(const config::RunConfig& config, RunParts& parts, const std::filesystem::path& checkpoint) {
+std::unique_ptr<peft::Method> attach_by_eva(const config::RunConfig& config, RunParts& parts, const std::filesystem::path& checkpoint) {
   const peft::LoraOptions& options = *config.adapter.as<peft::LoraOptions>();
   nn::Model& model = *parts.base.model;
   const peft::BaseReference base = base_reference(config, parts.base, parts.rows->label_set());
   if (!checkpoint.empty()) {
-    parts.method = peft::attach_adapter(peft::eva_options(options, model, checkpoint), model, base, config.training.seed);
-    return;
+    return peft::attach_adapter(peft::eva_options(options, model, checkpoint), model, base, config.training.seed);
   }
   log::info("EVA: computing the initial adapter from the training data");
   peft::EvaPass pass(options, model);
@@ -88,7 +87,7 @@ void attach_from_data(const config::RunConfig& config, RunParts& parts, const st
   const peft::EvaStart start = pass.start();
   log::info("EVA: converged after " + std::to_string(num_batches) + " batches; " + std::to_string(start.A.size()) + " of " +
             std::to_string(pass.num_modules()) + " modules get a rank");
-  parts.method = peft::attach_eva(start, model, base, config.training.seed);
+  return peft::attach_eva(start, model, base, config.training.seed);
 }
 
 }  // namespace lora::app

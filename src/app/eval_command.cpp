@@ -87,9 +87,9 @@ void require_flags_with_effect(const EvalRequest& request, data::RowFormat forma
     config_error("--train-on", "has no effect on rows in the format " + request.format +
                                    ": expected prompt_completion, instruction or messages. Leave it out.");
   }
-  if (format != data::RowFormat::kImages && (request.resolution > 0 || !request.cache_dir.empty())) {
-    config_error(request.resolution > 0 ? "--resolution" : "--cache-dir", "has no effect on rows in the format " + request.format +
-                                                                               ": expected images. Leave it out.");
+  if (format != data::RowFormat::kImages && (request.resolution > 0 || !request.cache_dir.empty() || request.inference.clip_skip)) {
+    const std::string flag = request.resolution > 0 ? "--resolution" : request.cache_dir.empty() ? "--clip-skip" : "--cache-dir";
+    config_error(flag, "has no effect on rows in the format " + request.format + ": expected images. Leave it out.");
   }
   if (is_module && are_images(format)) {
     config_error("--format", "found " + request.format + " for a TorchScript model, expected a text-to-image pipeline for such rows");

@@ -1,6 +1,6 @@
 #include "app/find_learning_rate.h"
 
-#include "app/eva_pass.h"
+#include "app/data_start.h"
 #include "app/line_plot.h"
 #include "app/run_batches.h"
 #include "app/run_series.h"

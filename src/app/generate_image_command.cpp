@@ -18,7 +18,6 @@
 #include "lora/config/command_line.h"
 #include "lora/image/encode_png.h"
 #include "lora/nn/adapters.h"
-#include "lora/nn/device.h"
 #include "lora/nn/low_rank.h"
 #include "lora/peft/file_names.h"
 
@@ -43,8 +42,8 @@ void require_weights(const GenerateImageRequest& request) {
 /// @param given 0: the model's.
 int64_t side_of(int64_t given, const char* flag, const diffusion::Pipeline& pipeline, int64_t downscale) {
   const int64_t side = given == 0 ? default_side(pipeline, downscale) : given;
-  if (side < 1 || side % downscale != 0 || side > kMaxImageSide) {
-    config_error(flag, "found " + std::to_string(side) + ", expected a multiple of " + std::to_string(downscale) + " up to " +
+  if (const int64_t step = side_step(pipeline, downscale); side < 1 || side % step != 0 || side > kMaxImageSide) {
+    config_error(flag, "found " + std::to_string(side) + ", expected a multiple of " + std::to_string(step) + " up to " +
                            std::to_string(kMaxImageSide));
   }
   return side;
@@ -176,12 +175,14 @@ int generate_image_command(const GenerateImageRequest& given) {
   inputs.insert(inputs.end(), request.inference.adapters.begin(), request.inference.adapters.end());
   const ResultFile output(request.output, inputs);
   const AdapterFolders adapters(request.inference.adapters);
-  const at::Device device = nn::open_device(model.device);
+  const at::Device device = open_image_device(model);
   const diffusion::Pipeline pipeline(pipeline_options(model));
   const diffusion::Vae vae = open_decoder(pipeline, device);
   const ImageOptions options = image_options(request, pipeline, vae.downscale());
-  const diffusion::EncodedPrompt prompt = encode_with_adapters(request, adapters.folders(), pipeline, options, device);
-  const at::Tensor latents = sample_with_adapters(request, adapters.folders(), pipeline, prompt, options, vae.downscale(), device);
+  const at::Tensor latents = adapters.with_given_names([&] {
+    const diffusion::EncodedPrompt prompt = encode_with_adapters(request, adapters.folders(), pipeline, options, device);
+    return sample_with_adapters(request, adapters.folders(), pipeline, prompt, options, vae.downscale(), device);
+  });
   const at::Tensor decoded_3HW = vae.decode(latents)[0];
   if (!at::isfinite(decoded_3HW).all().item<bool>()) {
     model_error(model.path.string(), "gives an image with values that are not finite. Likely cause: --dtype float16, or an adapter that is "

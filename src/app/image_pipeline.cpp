@@ -48,15 +48,24 @@ double default_guidance(const diffusion::Pipeline& pipeline) {
 
 void require_no_negative(const diffusion::Pipeline& pipeline, const std::optional<std::string>& negative, const std::string& place) {
   if (negative && takes_guidance(pipeline)) {
-    config_error(place, "found a text, expected none: the network takes the guidance scale as an input and sees no second text "
+    config_error(place, "found a text, expected none: the network takes the guidance scale as an input and runs only with the prompt "
                         "(guidance_embeds in its config)");
   }
+}
+
+int64_t pixels_per_latent(const diffusion::Pipeline& pipeline) {
+  const Json levels = pipeline.config(diffusion::kVae).json.value("block_out_channels", Json::array({0}));
+  return int64_t{1} << (levels.size() - 1);
 }
 
 int64_t default_side(const diffusion::Pipeline& pipeline, int64_t downscale) {
   const int64_t latent_side = pipeline.family() == diffusion::PipelineFamily::kFlux ? 128 : 64;
   const Json size = pipeline.config(pipeline.network()).json.value("sample_size", Json(latent_side));
   return downscale * (size.is_number_integer() ? size.get<int64_t>() : latent_side);
+}
+
+int64_t side_step(const diffusion::Pipeline& pipeline, int64_t downscale) {
+  return pipeline.network() == diffusion::kTransformer ? kPatchSide * downscale : downscale;
 }
 
 diffusion::Vae open_decoder(const diffusion::Pipeline& pipeline, const at::Device& device) {
@@ -73,7 +82,7 @@ std::unique_ptr<diffusion::Sampler> make_image_sampler(const diffusion::Pipeline
       config_error("--sampler", "found " + std::string(diffusion::kSamplerKinds.name(*options.sampler)) +
                                     ", expected flow_euler or none: the pipeline's network was trained by flow matching");
     }
-    const int64_t side = kPatchSide * downscale;
+    const int64_t side = side_step(pipeline, downscale);
     return diffusion::make_flow_sampler(config.reader(),
                                         {.count = options.steps,
                                          .patches = (options.height / side) * (options.width / side),

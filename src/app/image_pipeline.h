@@ -29,8 +29,14 @@ double default_guidance(const diffusion::Pipeline& pipeline);
 /// Throws config Error naming `place` for a negative prompt of a network that takes the guidance scale as an input (FLUX.1-dev).
 void require_no_negative(const diffusion::Pipeline& pipeline, const std::optional<std::string>& negative, const std::string& place);
 
+/// Pixels of a latent's side, by the config of the pipeline's autoencoder.
+int64_t pixels_per_latent(const diffusion::Pipeline& pipeline);
+
 /// A side of the images that the pipeline's network was made for, in pixels.
 int64_t default_side(const diffusion::Pipeline& pipeline, int64_t downscale);
+
+/// What both sides of images must be multiples of, in pixels.
+int64_t side_step(const diffusion::Pipeline& pipeline, int64_t downscale);
 
 /// The autoencoder's half that makes images of latents, in float32.
 diffusion::Vae open_decoder(const diffusion::Pipeline& pipeline, const at::Device& device);

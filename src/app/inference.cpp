@@ -157,7 +157,8 @@ void require_vocabulary(const tokenizer::Tokenizer& tokenizer, const nn::Model& 
 models::ModelOptions model_options(const InferenceRequest& request, train::ObjectiveKind objective) {
   models::ModelOptions options =
       config::read_model_flags({request.model, request.tokenizer, request.dtype, request.device, request.trust_torchscript,
-                                request.quantize, request.inputs, request.output, request.variant, request.vae, request.prediction_type},
+                                request.quantize, request.inputs, request.output, request.variant, request.vae, request.prediction_type,
+                                request.clip_skip},
                                request.surroundings);
   if (options.quantization && options.is_torchscript()) {
     config_error("--quantize", "found '" + request.quantize + "' for a TorchScript model, expected a Hugging Face folder: " +

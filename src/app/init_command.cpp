@@ -4,11 +4,14 @@
 #include <system_error>
 
 #include "app/init_config.h"
+#include "app/init_images.h"
+#include "app/pipeline_weights.h"
 #include "lora/base/counted.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/terminal.h"
 #include "lora/base/text.h"
+#include "lora/config/command_line.h"
 
 namespace lora::app {
 
@@ -31,10 +34,10 @@ std::string path_for_config(const std::string& given, const fs::path& folder) {
 }
 
 /// A name in the local Hugging Face cache is unchanged.
-std::string model_for_config(const ModelFacts& model, const fs::path& folder) {
+std::string model_for_config(const models::ModelOptions& model, const fs::path& folder) {
   std::error_code error;
-  const bool is_path = fs::equivalent(model.options.name, model.options.path, error);
-  return is_path ? path_for_config(model.options.name, folder) : model.options.name;
+  const bool is_path = fs::equivalent(model.name, model.path, error);
+  return is_path ? path_for_config(model.name, folder) : model.name;
 }
 
 /// A folder under runs/, named after the rows, that holds nothing yet.
@@ -86,8 +89,9 @@ std::string choices_text(const std::vector<InitChoice>& choices) {
   return text;
 }
 
-std::string summary(const InitRequest& request, const ModelFacts& model, const RowFacts& rows, const InitPlan& plan) {
-  std::string text = model_line(model) + "\n" + rows_line(request.data, rows) + "\n\n" + choices_text(plan.choices) + "\nNot decided:\n";
+/// @param first what was found, in two lines.
+std::string summary(const InitRequest& request, const std::string& first, const InitPlan& plan) {
+  std::string text = first + "\n\n" + choices_text(plan.choices) + "\nNot decided:\n";
   for (const std::string& sentence : plan.undecided) {
     text += "  - " + sentence + "\n";
   }
@@ -96,19 +100,30 @@ std::string summary(const InitRequest& request, const ModelFacts& model, const R
          "  lora-train --config " + file + "             trains\n";
 }
 
+void write_config(const InitRequest& request, const fs::path& folder, const std::string& first, const InitPlan& plan) {
+  make_writable_folder(folder);
+  require_new(request.output);
+  write_file_atomically(request.output, plan.config.dump(2) + "\n");
+  terminal::print(summary(request, first, plan));
+}
+
 }  // namespace
 
 int init_command(const InitRequest& request) {
   require_new(request.output);
+  const fs::path folder = fs::absolute(request.output).lexically_normal().parent_path();
+  const auto paths = [&](const models::ModelOptions& model) -> InitPaths {
+    return {model_for_config(model, folder), path_for_config(request.data, folder), new_output_dir(request.data, folder)};
+  };
+  const models::ModelOptions options = config::read_model_flags({.model = request.model, .flag = "--init"}, request.surroundings);
+  if (is_pipeline(options.path)) {
+    const ImageFacts facts = read_image_facts(options, request.data);
+    write_config(request, folder, image_lines(facts, request.data), choose_image_config(facts, paths(options)));
+    return 0;
+  }
   const ModelFacts model = read_model_facts(request.model, request.surroundings);
   const RowFacts rows = read_row_facts(request.data, model);
-  const fs::path folder = fs::absolute(request.output).lexically_normal().parent_path();
-  const InitPlan plan = choose_config(
-      model, rows, {model_for_config(model, folder), path_for_config(request.data, folder), new_output_dir(request.data, folder)});
-  make_writable_folder(folder);
-  require_new(request.output);
-  write_file_atomically(request.output, plan.config.dump(2) + "\n");
-  terminal::print(summary(request, model, rows, plan));
+  write_config(request, folder, model_line(model) + "\n" + rows_line(request.data, rows), choose_config(model, rows, paths(options)));
   return 0;
 }
 

@@ -26,11 +26,13 @@ constexpr int64_t kMostCounted = 1'000'000;
 constexpr int64_t kMostEncoded = 5'000;
 constexpr int64_t kNoLimit = 1'000'000;  // tokens: lengths are measured before a limit is chosen
 
-/// The longest document by config.json. RoBERTa's positions begin after the id of its padding token.
+/// The longest document by config.json. Positions of RoBERTa and its relatives begin after the id of its padding token.
 std::optional<int64_t> read_max_positions(const JsonReader& config) {
   for (const char* key : {"max_position_embeddings", "n_positions"}) {
     if (config.has(key)) {
-      const int64_t skipped = config.string("model_type") == "roberta" ? config.integer("pad_token_id", 1) + 1 : 0;
+      const std::string family = config.string("model_type");
+      const bool is_roberta = family == "roberta" || family == "xlm-roberta" || family == "camembert";
+      const int64_t skipped = is_roberta ? config.integer("pad_token_id", 1) + 1 : 0;
       return config.integer(key) - skipped;
     }
   }

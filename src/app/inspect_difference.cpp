@@ -40,7 +40,16 @@ Json only_in(const Map& first, const Map& second) {
   return names;
 }
 
+/// Null for a file of kohya's or diffusers' format, whose metadata describe a run, not the adapter.
+Json config_of(const OpenedAdapter& opened) {
+  const bool has_config = opened.format == peft::AdapterFormat::kPeft || opened.format == peft::AdapterFormat::kMlx;
+  return has_config ? opened.adapter.config : Json(nullptr);
+}
+
 Json config_differences(const Json& first, const Json& second) {
+  if (first.is_null() || second.is_null()) {
+    return nullptr;
+  }
   std::set<std::string> keys;
   for (const Json* config : {&first, &second}) {
     for (const auto& [key, value] : config->items()) {
@@ -116,6 +125,9 @@ std::string names_text(const std::string& what, const Json& names) {
 }
 
 std::string config_text(const Json& differences) {
+  if (differences.is_null()) {
+    return "the configs are not compared: an adapter that is a single file has none\n";
+  }
   std::string text = differences.empty() ? "the configs are equal\n" : "config keys that differ\n";
   for (const Json& key : differences) {
     text += "  " + key["key"].get<std::string>() + ": " + shown(key["first"], 60) + " | " + shown(key["second"], 60) + "\n";
@@ -126,8 +138,8 @@ std::string config_text(const Json& differences) {
 }  // namespace
 
 Json difference_facts(const std::filesystem::path& first, const std::filesystem::path& second) {
-  const peft::Adapter a = open_adapter(first, std::nullopt, {}).adapter;
-  const peft::Adapter b = open_adapter(second, std::nullopt, {}).adapter;
+  const OpenedAdapter opened_a = open_adapter(first, std::nullopt, {}), opened_b = open_adapter(second, std::nullopt, {});
+  const peft::Adapter &a = opened_a.adapter, &b = opened_b.adapter;
   const Updates updates_a = by_module(a);
   const Updates updates_b = by_module(b);
   Json modules = Json::array();
@@ -142,7 +154,7 @@ Json difference_facts(const std::filesystem::path& first, const std::filesystem:
   return {{"kind", "difference"},
           {"first", first.string()},
           {"second", second.string()},
-          {"config", config_differences(a.config, b.config)},
+          {"config", config_differences(config_of(opened_a), config_of(opened_b))},
           {"only_in_first", only_in(updates_a, updates_b)},
           {"only_in_second", only_in(updates_b, updates_a)},
           {"modules", modules},

@@ -5,6 +5,7 @@
 #include "app/text_table.h"
 #include "lora/base/file.h"
 #include "lora/base/text.h"
+#include "lora/diffusion/training_schedule.h"
 
 namespace lora::app {
 
@@ -47,6 +48,8 @@ Json component_facts(const diffusion::Pipeline& pipeline, const std::string& nam
   return facts;
 }
 
+}  // namespace
+
 std::string family_name(const diffusion::Pipeline& pipeline) {
   switch (pipeline.family()) {
     case diffusion::PipelineFamily::kStableDiffusion:
@@ -60,8 +63,6 @@ std::string family_name(const diffusion::Pipeline& pipeline) {
   }
   return "FLUX.1";
 }
-
-}  // namespace
 
 Json pipeline_folder_facts(const std::filesystem::path& folder) {
   const diffusion::Pipeline pipeline({.path = folder});
@@ -84,7 +85,9 @@ Json pipeline_folder_facts(const std::filesystem::path& folder) {
              {"size", size},
              {"components", components}};
   if (pipeline.has(diffusion::kScheduler)) {
-    facts["prediction_type"] = pipeline.config(diffusion::kScheduler).json.value("prediction_type", Json("epsilon"));
+    const diffusion::ComponentConfig scheduler = pipeline.config(diffusion::kScheduler);
+    const bool is_flow = diffusion::is_flow_matching(scheduler.reader());
+    facts["prediction_type"] = is_flow ? Json("flow_matching") : scheduler.json.value("prediction_type", Json("epsilon"));
   }
   return facts;
 }

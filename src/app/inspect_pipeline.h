@@ -3,8 +3,12 @@
 #include <string>
 
 #include "lora/base/json.h"
+#include "lora/diffusion/pipeline.h"
 
 namespace lora::app {
+
+/// "Stable Diffusion XL".
+std::string family_name(const diffusion::Pipeline& pipeline);
 
 /// Describes the folder of a text-to-image pipeline: its components, their sizes, and the modules that LoRA can adapt.
 Json pipeline_folder_facts(const std::filesystem::path& folder);

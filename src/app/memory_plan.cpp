@@ -25,9 +25,8 @@ using train::GradientCheckpointing;
 constexpr int64_t kProgramBytes = int64_t{150} << 20;
 /// Fragmentation of glibc's heap, in percent of the temporary tensors, as measured.
 constexpr int64_t kHolesPercent = 10;
-/// How many of oneDNN's compiled matrix products are cached (tools/flags.cpp), and how many each further size of a part adds.
-/// kProgramBytes includes those of the first size.
-constexpr int64_t kMostKernels = 32, kKernelsPerSize = 12;
+/// How many compiled matrix products each further size of a part adds to the cache. kProgramBytes includes those of the first size.
+constexpr int64_t kMostKernels = ops::kProductsOfTexts, kKernelsPerSize = 12;
 constexpr int64_t kLargestFound = 64;
 constexpr int64_t kMostGradientsOfALane = int64_t{64} << 20;
 

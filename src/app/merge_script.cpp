@@ -74,7 +74,7 @@ std::vector<peft::WeightedAdapter> settled(std::vector<peft::WeightedAdapter> ad
     std::vector<peft::LowRankUpdate> updates = adapter.adapter.low_rank();
     for (peft::LowRankUpdate& update : updates) {
       const auto found = inputs_first.find(update.module + ".weight");
-      if (!update.is_embedding()) {
+      if (!update.is_embedding() && update.kernel.empty()) {
         update.kind = found != inputs_first.end() && found->second ? peft::PairKind::kConv1D : peft::PairKind::kLinear;
       }
     }

@@ -58,6 +58,17 @@ std::string base_of(const fs::path& adapter_config) {
   model_error(where, "is an adapter: found adapter_config.json and no config.json in '" + folder.string() + "'. " + advice);
 }
 
+/// The class of a config.json that diffusers wrote; "" for any other.
+std::string diffusers_class(const fs::path& config_file) {
+  try {
+    const Json config = read_json(config_file, ErrorKind::kModel);
+    const Json name = config.is_object() && !config.contains("model_type") ? config.value("_class_name", Json()) : Json();
+    return name.is_string() ? printable(name.get<std::string>(), 120) : "";
+  } catch (const Error&) {
+    return "";  // what reads it next reports that
+  }
+}
+
 }  // namespace
 
 void require_path(const models::ModelOptions& options, const std::string& where) {
@@ -78,6 +89,12 @@ void require_model(const models::ModelOptions& options, const std::string& where
     model_error(where, "cannot load '" + options.path.string() + "': found " + file_kind(options.path));
   }
   if (fs::exists(options.path / "config.json", error) || is_file(options.path / "config.json")) {
+    const std::string component = diffusers_class(options.path / "config.json");
+    if (!component.empty()) {
+      model_error(where, "is a component of a text-to-image pipeline: found the class " + component + " in '" +
+                             (options.path / "config.json").string() +
+                             "', expected the folder of the whole pipeline, which holds model_index.json");
+    }
     return;
   }
   if (fs::exists(options.path / peft::kAdapterConfigFile, error)) {

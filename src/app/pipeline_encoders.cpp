@@ -13,7 +13,6 @@
 #include "lora/diffusion/text_encoders.h"
 #include "lora/diffusion/vae.h"
 #include "lora/io/dtype_name.h"
-#include "lora/nn/device.h"
 
 namespace lora::app {
 
@@ -52,7 +51,7 @@ struct PipelineEncoders::Impl {
 
   explicit Impl(const models::ModelOptions& options) : pipeline(pipeline_options(options)), model(options) {}
 
-  at::Device device() const { return nn::open_device(model.device); }
+  at::Device device() const { return open_image_device(model); }
   at::ScalarType text_dtype() const {
     const std::string first = pipeline.text_encoders().front();
     return models::computing_dtype(model.dtype, pipeline.config(first).reader(), pipeline.weights(first)->stored_dtype());
@@ -94,6 +93,9 @@ struct PipelineEncoders::Impl {
 
   std::string caption_identity() const {
     std::string identity = io::dtype_name(text_dtype());
+    if (pipeline.clip_skip() != 1) {
+      identity += "clip_skip" + std::to_string(pipeline.clip_skip());
+    }
     for (const std::string& encoder : pipeline.text_encoders()) {
       identity += identity_of(pipeline, encoder) + identity_of_tokenizer(pipeline, encoder);
     }

@@ -1,8 +1,11 @@
 #include "app/preview.h"
 
 #include <algorithm>
+#include <set>
 
+#include "app/image_pipeline.h"
 #include "app/inspect_tensors.h"
+#include "app/pipeline_base.h"
 #include "app/text_table.h"
 #include "lora/base/counted.h"
 #include "lora/base/terminal.h"
@@ -73,9 +76,31 @@ std::string dense_sample(const data::Example& example, const data::Dataset& data
   return "features " + Json(row.shape).dump() + target;
 }
 
-/// "latents [4,16,24], text states [77,768], timestep 12: a cat".
-std::string image_sample(const data::ImageRow& image) {
-  std::string text = "latents " + io::shape_text(image.latents) + ", text states " + io::shape_text(image.states);
+/// The ids of a caption without the padding at its end.
+std::string caption_ids(const std::vector<int32_t>& ids) {
+  size_t end = ids.size();
+  while (end > 1 && ids[end - 2] == ids.back()) {
+    --end;
+  }
+  return text_of({ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(end)}, nullptr) +
+         (end < ids.size() ? " and " + std::to_string(ids.size() - end) + " times " + std::to_string(ids.back()) : "");
+}
+
+/// A line for each text encoder.
+std::string caption_lines(const std::string& caption, const diffusion::CaptionTokenizers& tokenizers) {
+  std::string text;
+  for (const std::vector<int32_t>& ids : tokenizers.encode(caption).of_encoder) {
+    text += "  ids " + caption_ids(ids) + "\n";
+  }
+  return text;
+}
+
+/// "96 x 64 pixels, latents [4,8,12], text states [77,768], timestep 12: a cat".
+std::string image_sample(const data::ImageRow& image, const ImagePreview* preview) {
+  std::string text = preview == nullptr ? ""
+                                        : std::to_string(image.latents[2] * preview->downscale) + " x " +
+                                              std::to_string(image.latents[1] * preview->downscale) + " pixels, ";
+  text += "latents " + io::shape_text(image.latents) + ", text states " + io::shape_text(image.states);
   text += image.pooled > 0 ? ", pooled text [" + std::to_string(image.pooled) + "]" : "";
   if (image.time_ids) {
     text += ", time ids " + Json(*image.time_ids).dump();
@@ -104,26 +129,49 @@ std::string grouped_modules(const std::vector<std::string>& modules) {
   return table.text();
 }
 
+std::string sample_text(const data::Example& example, const data::Dataset& train, const data::LabelSet* labels,
+                        const tokenizer::Tokenizer* tokenizer, const ImagePreview* images, bool colour) {
+  std::string text = "sample " + example.origin.text() + ": ";
+  if (const data::ImageRow* const image = example.image()) {
+    text += image_sample(*image, images) + "\n";
+    return text + (images != nullptr && image->caption != nullptr ? caption_lines(*image->caption, images->tokenizers) : "");
+  }
+  if (example.features() != nullptr) {
+    return text + dense_sample(example, train, labels) + "\n";
+  }
+  text += sample_facts(example, train, labels) + "\n";
+  for (size_t document = 0; document < example.num_documents(); ++document) {
+    text += "  " + marked_document(example, document, tokenizer, colour) + "\n";
+  }
+  return text;
+}
+
 }  // namespace
 
+std::optional<ImagePreview> image_preview(const config::RunConfig& config) {
+  const auto has_images = [](const data::SourceOptions& source) { return source.format == data::RowFormat::kImages; };
+  if (std::none_of(config.data.train.begin(), config.data.train.end(), has_images)) {
+    return std::nullopt;
+  }
+  const diffusion::Pipeline pipeline(pipeline_options(config.model));
+  return ImagePreview{diffusion::CaptionTokenizers(pipeline), pixels_per_latent(pipeline)};
+}
+
 std::string dry_run_report(const peft::Method& method, const data::Dataset& train, const data::LabelSet* labels,
-                           const tokenizer::Tokenizer* tokenizer, bool colour, size_t count) {
+                           const tokenizer::Tokenizer* tokenizer, const ImagePreview* images, bool colour, size_t count) {
   std::string report;
   for (const peft::TargetMatch& match : method.matches()) {
     report += "target " + match.entry + "\n" + grouped_modules(match.hosts);
   }
-  for (size_t i = 0; i < std::min(count, train.examples.size()); ++i) {
+  std::set<std::string> shown_images;
+  size_t num_shown = 0;
+  for (size_t i = 0; i < train.examples.size() && num_shown < count; ++i) {
     const data::Example& example = train.examples[i];
-    report += "sample " + example.origin.text() + ": " +
-              (example.image() != nullptr      ? image_sample(*example.image())
-               : example.features() != nullptr ? dense_sample(example, train, labels)
-                                               : sample_facts(example, train, labels)) +
-              "\n";
-    if (example.features() == nullptr && example.image() == nullptr) {
-      for (size_t document = 0; document < example.num_documents(); ++document) {
-        report += "  " + marked_document(example, document, tokenizer, colour) + "\n";
-      }
+    if (const data::ImageRow* const image = example.image(); image != nullptr && !shown_images.insert(*image->image_file).second) {
+      continue;
     }
+    ++num_shown;
+    report += sample_text(example, train, labels, tokenizer, images, colour);
   }
   return report;
 }

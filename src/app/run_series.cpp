@@ -1,6 +1,6 @@
 #include "app/run_series.h"
 
-#include "app/eva_pass.h"
+#include "app/data_start.h"
 #include "app/run_batches.h"
 #include "app/run_prompts.h"
 #include "app/run_stages.h"

@@ -8,14 +8,15 @@
 //   method      the base. Before the rows if possible, so that a wrong target is reported before they are read
 //   objective   base and rows
 //
-// The adapter that EVA initialises needs batches of the rows as well: attach_from_data attaches it, after all stages. The memory plan needs
-// all of them: memory_plan.
+// An adapter that is initialised from data (EVA, CorDA, LoRA-GA) needs batches of the rows as well: attach_from_data attaches it, after all
+// stages. The memory plan needs all of them: memory_plan.
 #include "app/run_stages.h"
 
 #include <algorithm>
 
 #include "app/backend.h"
 #include "app/classifier.h"
+#include "app/data_start.h"
 #include "app/inference.h"
 #include "app/model_path.h"
 #include "app/open_adapter.h"
@@ -31,7 +32,6 @@
 #include "lora/nn/batch.h"
 #include "lora/nn/device_graph.h"
 #include "lora/nn/pass.h"
-#include "lora/peft/eva.h"
 #include "lora/peft/task.h"
 #include "lora/train/objectives.h"
 
@@ -155,7 +155,8 @@ std::unique_ptr<RunRows> load_run_rows(const RunConfig& config, const tokenizer:
   return rows;
 }
 
-/// The run's adapter options with the additions of its task.
+}  // namespace
+
 peft::MethodOptions adapter_options(const RunConfig& config, const models::BaseModel& base) {
   const Backend& backend = backend_of_run(config);
   if (backend.removes_noise && config.adapter && config.adapter->init_from) {
@@ -164,6 +165,8 @@ peft::MethodOptions adapter_options(const RunConfig& config, const models::BaseM
   peft::MethodOptions options = backend.adapter_options != nullptr ? backend.adapter_options(config.adapter, base.created) : config.adapter;
   return with_prompt_text(std::move(options), config.model);
 }
+
+namespace {
 
 std::unique_ptr<peft::Method> attach_run_adapter(const RunConfig& config, const models::BaseModel& base, const data::LabelSet* labels) {
   return peft::attach_adapter(adapter_options(config, base), *base.model, base_reference(config, base, labels), config.training.seed);
@@ -185,8 +188,7 @@ std::unique_ptr<peft::Method> attach(const RunConfig& config, const models::Base
     return peft::attach_full(model, std::move(result), patterns);
   }
   if (starts_from_data(config)) {
-    // Throws for modules or ranks that its pass cannot start with.
-    const peft::EvaPass tried(*config.adapter.as<peft::LoraOptions>(), model);
+    require_data_start(config, model);
     return nullptr;
   }
   return attach_run_adapter(config, base, labels);

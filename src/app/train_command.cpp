@@ -54,8 +54,9 @@ void show_dry_run(const RunConfig& config, RunParts& parts, RunHashes& hashes, c
   train::StepPlan steps = plan_steps(config, parts.rows->train, memory.batch_size, *comm::make_single_process());
   show_run(config, parts, steps, memory);
   require_startable(config, hashes, request, steps.total_steps());
+  const std::optional<ImagePreview> images = image_preview(config);
   terminal::print(dry_run_report(*parts.method, parts.rows->train, parts.rows->label_set(), parts.tokenizer.get(),
-                                 terminal::shows_colours()));
+                                 images ? &*images : nullptr, terminal::shows_colours()));
 }
 
 void dry_run(const config::RunList& list, const TrainRequest& request) {

@@ -52,11 +52,15 @@ models::ModelOptions read_model_flags(const ModelFlags& flags, const Surrounding
       section[key] = *value;
     }
   }
+  if (flags.clip_skip) {
+    section["clip_skip"] = *flags.clip_skip;
+  }
   models::ModelOptions options = read_model(section, ConfigPlace{"model", findings}, working_folder(surroundings)).options;
   for (const auto& [key, flag] :
        {std::pair("path", flags.flag), std::pair("tokenizer", "--tokenizer"), std::pair("dtype", "--dtype"),
         std::pair("device", "--device"), std::pair("inputs", "--inputs"), std::pair("output", "--output-field"),
-        std::pair("variant", "--variant"), std::pair("vae", "--vae"), std::pair("prediction_type", "--prediction-type")}) {
+        std::pair("variant", "--variant"), std::pair("vae", "--vae"), std::pair("prediction_type", "--prediction-type"),
+        std::pair("clip_skip", "--clip-skip")}) {
     findings.rename(std::string("model.") + key, flag);
   }
   findings.throw_if_any();

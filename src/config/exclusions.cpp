@@ -72,7 +72,7 @@ bool starts_by_loftq(const RunConfig& run) {
 
 /// Choices of what is trained.
 std::vector<Choice> objective_choices() {
-  const Allowed no_eva = all_but({"eva"});
+  const Allowed no_eva = all_but({"eva"}), no_corda = all_but({"corda"});
   return {
       {"training.objective",
        [](const RunConfig& run) { return objective_of(run).labels_documents; },
@@ -80,12 +80,14 @@ std::vector<Choice> objective_choices() {
        {{"data.packing", only({false}), "false", "each row has one label, and a batch is per_device_train_batch_size rows"},
         {"data.train_on", only({"completion"}), "\"completion\" (the default)", "the label of each row is predicted, not its tokens"},
         {"data.overlength", all_but({"split"}), "truncate, drop or error", "the label belongs to the whole row"},
-        {"adapter.init_lora_weights", no_eva, "another initialisation", "EVA analyses the tokens to predict"}}},
+        {"adapter.init_lora_weights", no_eva, "another initialisation", "EVA analyses the tokens to predict"},
+        {"adapter.init_lora_weights", no_corda, "another initialisation", "CorDA analyses documents of tokens to predict"}}},
       {"training.objective",
        [](const RunConfig& run) { return run.training.objective == train::ObjectiveKind::kModuleLoss; },
        std::nullopt,
        {{"data.packing", only({false}), "false", "a batch is per_device_train_batch_size rows"},
-        {"adapter.init_lora_weights", no_eva, "another initialisation", "EVA analyses the tokens to predict"}}},
+        {"adapter.init_lora_weights", no_eva, "another initialisation", "EVA analyses the tokens to predict"},
+        {"adapter.init_lora_weights", no_corda, "another initialisation", "CorDA analyses documents of tokens to predict"}}},
       {"training.objective",
        [](const RunConfig& run) { return !objective_of(run).records_passes; },
        std::nullopt,
@@ -119,9 +121,8 @@ std::vector<Choice> image_choices() {
         {"data.append_eos", only({true}), "no such key", own_encoders},
         {"data.parse_special_tokens", only({true}), "no such key", own_encoders},
         {"adapter.init_lora_weights", all_but({"eva"}), "another initialisation", "EVA analyses the tokens to predict"},
+        {"adapter.init_lora_weights", all_but({"corda", "lora_ga"}), "another initialisation", "such a start is for language models"},
         {"adapter.task_type", only({nullptr}), "none", "PEFT has no task for such networks"},
-        {"model.quantization", only({nullptr}), "null", "the network of a pipeline keeps plain weights"},
-        {"model.from_scratch", only({false}), "false"},
         {"model.base_dropout", only({nullptr}), "null", "the network of a pipeline has no dropout"}}},
       {"model.path",
        [](const RunConfig& run) { return run.model.is_torchscript(); },
@@ -155,7 +156,8 @@ std::vector<Choice> other_choices() {
         {"training.sample", only({nullptr}), "no such key", of_images},
         {"model.prediction_type", only({nullptr}), "no such key", of_pipelines},
         {"model.variant", only({nullptr}), "no such key", of_pipelines},
-        {"model.vae", only({nullptr}), "no such key", of_pipelines}}},
+        {"model.vae", only({nullptr}), "no such key", of_pipelines},
+        {"model.clip_skip", only({1}), "no such key", of_pipelines}}},
   };
 }
 
@@ -209,7 +211,7 @@ std::vector<Choice> method_choices() {
       {"adapter.init_lora_weights",
        [](const RunConfig& run) { return peft::starts_from_data(run.adapter); },
        std::nullopt,
-       {{"training.per_device_train_batch_size", all_but({"auto"}), "a number", "EVA's initialisation depends on the batches"}}},
+       {{"training.per_device_train_batch_size", all_but({"auto"}), "a number", "the initialisation depends on the batches"}}},
       {"training.gradient_checkpointing",
        [](const RunConfig& run) { return run.training.gradient_checkpointing == train::GradientCheckpointing::kOffload; },
        std::nullopt,

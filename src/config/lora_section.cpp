@@ -1,5 +1,8 @@
 #include "config/lora_section.h"
 
+#include <optional>
+#include <string>
+
 #include "config/lora_table.h"
 #include "config/method_keys.h"
 #include "config/old_names.h"
@@ -11,9 +14,43 @@ namespace {
 using peft::LoraInit;
 using peft::LoraOptions;
 
+constexpr const char* kPissaNiter = "pissa_niter_";
+constexpr const char* kConvert = "Save the adapter with PEFT's path_initial_model_for_weight_conversion.";
+
+std::optional<LoraInit> named_init(const Json& init) {
+  if (!init.is_string()) {
+    return std::nullopt;
+  }
+  const auto& name = init.get_ref<const std::string&>();
+  return name.starts_with(kPissaNiter) ? LoraInit::kPissa : peft::kNamedInits.find(name);
+}
+
 /// Initialisations that subtract a part from the base weight: their values mean nothing without that change.
 bool changes_base(const Json& init) {
-  return init.is_string() && (init.get_ref<const std::string&>().starts_with("pissa") || init == "olora");
+  const std::optional<LoraInit> named = named_init(init);
+  return named && peft::changes_base(*named);
+}
+
+/// Why what an initialisation of a stored adapter subtracted from the base cannot be computed again; "": it can.
+std::string why_unrepeatable(const Json& init) {
+  if (!changes_base(init)) {
+    return "";
+  }
+  if (peft::starts_from_data(*named_init(init))) {
+    return "whose base cannot be restored because the initialisation was computed from training data";
+  }
+  const bool is_random = init.get_ref<const std::string&>().starts_with(kPissaNiter);
+  return is_random ? "whose base cannot be restored because the initialisation was random" : "";
+}
+
+/// Keys about one initialisation exclude the others.
+void check_config_of_start(const std::string& key, LoraInit init, const LoraOptions& options, const Json& section, const ConfigPlace& at) {
+  const auto config = section.find(key);
+  const bool is_given = config != section.end() && config->is_object() && !(init == LoraInit::kLoftq && config->empty());
+  if (options.init != init && is_given) {
+    at.key(key).add("needs init_lora_weights \"" + std::string(peft::kNamedInits.name(init)) + "\": found " +
+                    shown(section.value("init_lora_weights", Json(true))));
+  }
 }
 
 void check_start(const LoraOptions& options, const Json& section, const ConfigPlace& at) {
@@ -23,14 +60,10 @@ void check_start(const LoraOptions& options, const Json& section, const ConfigPl
             "cannot be combined with use_rslora and a rank_pattern or alpha_pattern, as in PEFT: the result is written for the unchanged "
             "base with twice the rank, where one lora_alpha cannot keep all scales. Remove one of them.");
   }
-  const auto eva = section.find("eva_config");
-  if (options.init != LoraInit::kEva && eva != section.end() && !eva->is_null()) {
-    at.key("eva_config").add("needs init_lora_weights \"eva\": found " + shown(section.value("init_lora_weights", Json(true))));
-  }
-  const auto loftq = section.find("loftq_config");
-  if (options.init != LoraInit::kLoftq && loftq != section.end() && loftq->is_object() && !loftq->empty()) {
-    at.key("loftq_config").add("needs init_lora_weights \"loftq\": found " + shown(section.value("init_lora_weights", Json(true))));
-  }
+  check_config_of_start("eva_config", LoraInit::kEva, options, section, at);
+  check_config_of_start("loftq_config", LoraInit::kLoftq, options, section, at);
+  check_config_of_start("corda_config", LoraInit::kCorda, options, section, at);
+  check_config_of_start("lora_ga_config", LoraInit::kLoraGa, options, section, at);
 }
 
 /// PEFT's own rules (LoraConfig.__post_init__).
@@ -66,11 +99,8 @@ void check_continued(const Json& start, const Json& section, const ConfigPlace& 
     at.key("init_lora_weights")
         .add("found " + shown(ours) + ", but the adapter of init_from has " + shown(theirs) +
              ": remove this key to continue from that adapter");
-  } else if (theirs.is_string() && theirs.get_ref<const std::string&>().starts_with("pissa_niter_")) {
-    at.key("init_from")
-        .add("found an adapter initialised by " + shown(theirs) +
-             ", whose base cannot be restored because the initialisation was random. Save it with PEFT's "
-             "path_initial_model_for_weight_conversion.");
+  } else if (const std::string why = why_unrepeatable(theirs); !why.empty()) {
+    at.key("init_from").add("found an adapter initialised by " + shown(theirs) + ", " + why + ". " + kConvert);
   }
 }
 
@@ -80,11 +110,9 @@ void settle_lora(const Json& config, const std::filesystem::path& folder, Adapte
     return;  // check_lora() sees these options together with the section's
   }
   check_layers(options, file);
-  if (options.pissa_niter > 0) {
-    file.key("init_lora_weights")
-        .add("found " + shown(options.config["init_lora_weights"]) +
-             ", whose base cannot be restored because the initialisation was random. Save the adapter with PEFT's "
-             "path_initial_model_for_weight_conversion.");
+  const Json init = options.config.value("init_lora_weights", Json(true));
+  if (const std::string why = why_unrepeatable(init); !why.empty()) {
+    file.key("init_lora_weights").add("found " + shown(init) + ", " + why + ". " + kConvert);
   }
 }
 

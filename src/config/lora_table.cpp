@@ -2,8 +2,10 @@
 
 #include <algorithm>
 
+#include "config/corda_table.h"
 #include "config/eva_table.h"
 #include "config/loftq_field.h"
+#include "config/lora_ga_table.h"
 #include "config/method_keys.h"
 #include "config/regex_check.h"
 #include "config/schema_check.h"
@@ -49,16 +51,16 @@ Field<LoraOptions> token_indices_field() {
           }};
 }
 
-constexpr std::string_view kPissaNiter = "pissa_niter_";
+constexpr std::string_view kPissaNiterPrefix = "pissa_niter_";
 
 /// `value` satisfies the rule of init_field().
 void set_init(const Json& value, LoraOptions& options) {
   options.pissa_niter = 0;
   if (value.is_boolean()) {
     options.init = value.get<bool>() ? LoraInit::kDefault : LoraInit::kRandom;
-  } else if (const auto name = value.get<std::string>(); name.starts_with(kPissaNiter)) {
+  } else if (const auto name = value.get<std::string>(); name.starts_with(kPissaNiterPrefix)) {
     options.init = LoraInit::kPissa;
-    options.pissa_niter = std::stoll(name.substr(kPissaNiter.size()));
+    options.pissa_niter = std::stoll(name.substr(kPissaNiterPrefix.size()));
   } else {
     options.init = *peft::kNamedInits.find(name);
   }
@@ -70,13 +72,13 @@ Field<LoraOptions> init_field() {
     values.emplace_back(name);
   }
   Rule pissa_niter = text();
-  pissa_niter.schema["pattern"] = "^" + std::string(kPissaNiter) + "[1-9][0-9]{0,3}$";
+  pissa_niter.schema["pattern"] = "^" + std::string(kPissaNiterPrefix) + "[1-9][0-9]{0,3}$";
   Rule rule = any_of({one_of(values), pissa_niter});
   rule.expected = expected_text(one_of(values).schema) + ", or \"pissa_niter_N\" with N from 1 to 9999";
-  rule.later = {"corda", "mica", "lora_ga"};
+  rule.later = {"mica"};
   return {"init_lora_weights",
           "Initialisation of the adapter: true (B is zero), gaussian, orthogonal, from the base weight (pissa, pissa_niter_N, olora), from "
-          "the error of quantising it (loftq), from the data (eva), or false (B is random, for tests).",
+          "the error of quantising it (loftq), from the data (eva, corda, lora_ga), or false (B is random, for tests).",
           rule.schema, true, [rule](const Json& value, LoraOptions& options, const ConfigPlace& at) {
             if (accept(rule, value, at)) {
               set_init(value, options);
@@ -118,7 +120,7 @@ void add_modules_and_ranks(Table<LoraOptions>& table) {
       .example({{"v_proj", 32}});
 }
 
-/// What is trained in and outside the adapted modules, and how it is initialised.
+/// What is trained in the adapted modules.
 void add_trained_parts(Table<LoraOptions>& table) {
   table
       .choice(
@@ -128,16 +130,30 @@ void add_trained_parts(Table<LoraOptions>& table) {
           "use_rslora", [](auto& o) -> auto& { return o.use_rslora; }, boolean(),
           "Scale by lora_alpha / sqrt(r) instead of lora_alpha / r (rank-stabilised LoRA).")
       .value(
-          "use_dora", [](auto& o) -> auto& { return o.use_dora; }, boolean(), "Train the norms of the weight's rows as well (DoRA).")
-      .custom(init_field())
+          "use_dora", [](auto& o) -> auto& { return o.use_dora; }, boolean(), "Train the norms of the weight's rows as well (DoRA).");
+}
+
+/// How the pairs are initialised.
+void add_starts(Table<LoraOptions>& table) {
+  table.custom(init_field())
       .example("pissa")
       .custom(eva_field())
       .only_where_given()
       .example({{"rho", 2}})
+      .custom(corda_field())
+      .only_where_given()
+      .example({{"corda_method", "kpm"}})
+      .custom(lora_ga_field())
+      .only_where_given()
+      .example({{"direction", "ArB2r"}})
       .custom(loftq_field())
       .only_where_given()
-      .example({{"loftq_bits", 4}})
-      .custom(modules_to_save_field<LoraOptions>())
+      .example({{"loftq_bits", 4}});
+}
+
+/// What is trained outside the adapted modules, and how the pairs deal with biases, layouts and ties.
+void add_other_parts(Table<LoraOptions>& table) {
+  table.custom(modules_to_save_field<LoraOptions>())
       .example({"embed_tokens", "lm_head"})
       .custom(token_indices_field())
       .only_where_given()
@@ -162,12 +178,12 @@ const Table<LoraOptions>& lora_table() {
     Table<LoraOptions> table;
     add_modules_and_ranks(table);
     add_trained_parts(table);
+    add_starts(table);
+    add_other_parts(table);
     add_metadata(table);
     const std::vector<std::pair<std::string, Json>> others{
         {"megatron_config", nullptr},
         {"megatron_core", "megatron.core"},
-        {"corda_config", nullptr},
-        {"lora_ga_config", nullptr},
         {"velora_config", nullptr},
         {"alora_invocation_tokens", nullptr},
         {"use_qalora", false},

@@ -106,7 +106,13 @@ void add_pipeline(Table<ModelOptions>& table) {
           "vae", [](auto& o) -> auto& { return o.vae; }, nullable(text()),
           "Folder of another VAE for a text-to-image pipeline; null: the pipeline's own.")
       .only_where_given()
-      .example("models/sdxl-vae-fp16-fix");
+      .example("models/sdxl-vae-fp16-fix")
+      .value(
+          "clip_skip", [](auto& o) -> auto& { return o.clip_skip; }, integer(1, 100),
+          "Layer of a text-to-image pipeline's CLIP encoders whose states are used, as A1111 and kohya's tools count: 1 is the usual one, "
+          "2 the one before it.")
+      .only_where_given()
+      .example(2);
 }
 
 const Table<ModelOptions>& model_table() {

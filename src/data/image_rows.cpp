@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "data/formats.h"
+#include "data/paths.h"
 #include "lora/base/error.h"
 #include "lora/base/file.h"
 #include "lora/base/found_text.h"
@@ -100,6 +101,38 @@ void read_image_rows(const std::string& path, const FileKind& kind, const Source
   if (!unused.empty()) {
     records.unused_columns.push_back(path + ": " + list_of_columns(unused));
   }
+}
+
+ImageRecords read_image_sources(const std::string& name, const std::vector<SourceOptions>& sources) {
+  ImageRecords records;
+  for (size_t i = 0; i < sources.size(); ++i) {
+    const SourceOptions& source = sources[i];
+    const std::string where = name + "[" + std::to_string(i) + "]";
+    if (source.format != RowFormat::kImages) {
+      config_error(where + ".format", "found \"" + std::string(kRowFormats.name(source.format)) +
+                                          "\" in a set that has images, expected \"images\" for all sources of a set");
+    }
+    const int64_t limit = source.limit.value_or(INT64_MAX);
+    std::error_code error;
+    if (limit > 0 && fs::is_directory(source.path, error)) {
+      read_image_folder(source.path, source, limit, records);
+      continue;
+    }
+    int64_t left = limit;
+    for (const std::string& path : limit > 0 ? expand_path(source.path) : std::vector<std::string>()) {
+      const FileKind* const kind = file_kind(path);
+      if (kind == nullptr || kind->is_plain_text) {
+        config_error(where + ".path", "unknown kind of file: found " + path + ", expected a folder of images, or rows in a file that " +
+                                          "ends in " + file_endings(" or ", /*with_text=*/false));
+      }
+      const size_t before = records.all.size();
+      if (left > 0) {
+        read_image_rows(path, *kind, source, left, records);
+      }
+      left -= static_cast<int64_t>(records.all.size() - before);
+    }
+  }
+  return records;
 }
 
 }  // namespace lora::data

@@ -38,4 +38,8 @@ void read_image_rows(const std::string& path, const FileKind& kind, const Source
 /// images, a kind of images that is not supported, two caption files of one image, and two files of metadata.
 void read_image_folder(const std::string& folder, const SourceOptions& source, int64_t limit, ImageRecords& records);
 
+/// The images of all sources of a set. @param name of the set, for messages ("data.train"). Throws what the two functions above throw, and
+/// config Error for a source of another format, or a path that is neither a folder nor a file of rows.
+ImageRecords read_image_sources(const std::string& name, const std::vector<SourceOptions>& sources);
+
 }  // namespace lora::data

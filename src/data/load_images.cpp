@@ -81,38 +81,6 @@ std::string caption_key(const ImageEncoders& encoders, const std::string& captio
   return sha256("caption\n" + encoders.caption_identity + "\n" + caption);
 }
 
-ImageRecords read_records(const std::string& name, const std::vector<SourceOptions>& sources) {
-  ImageRecords records;
-  for (size_t i = 0; i < sources.size(); ++i) {
-    const SourceOptions& source = sources[i];
-    const std::string where = name + "[" + std::to_string(i) + "]";
-    if (source.format != RowFormat::kImages) {
-      config_error(where + ".format", "found \"" + std::string(kRowFormats.name(source.format)) +
-                                          "\" in a set that has images, expected \"images\" for all sources of a set");
-    }
-    const int64_t limit = source.limit.value_or(INT64_MAX);
-    std::error_code error;
-    if (limit > 0 && fs::is_directory(source.path, error)) {
-      read_image_folder(source.path, source, limit, records);
-      continue;
-    }
-    int64_t left = limit;
-    for (const std::string& path : limit > 0 ? expand_path(source.path) : std::vector<std::string>()) {
-      const FileKind* const kind = file_kind(path);
-      if (kind == nullptr || kind->is_plain_text) {
-        config_error(where + ".path", "unknown kind of file: found " + path + ", expected a folder of images, or rows in a file that " +
-                                          "ends in " + file_endings(" or ", /*with_text=*/false));
-      }
-      const size_t before = records.all.size();
-      if (left > 0) {
-        read_image_rows(path, *kind, source, left, records);
-      }
-      left -= static_cast<int64_t>(records.all.size() - before);
-    }
-  }
-  return records;
-}
-
 /// Makes the examples of one set.
 class ImageLoader {
  public:
@@ -160,7 +128,7 @@ class ImageLoader {
       if (record.captions.empty() && options_.missing_caption == MissingCaption::kError) {
         data_error(record.file, "the image has no caption: expected " +
                                     (record.origin.line > 0 ? "a text in the row " + record.origin.text()
-                                                            : std::string("a .txt file of the same name next to it")) +
+                                                            : std::string("a .txt file of the same name next to it, with a text in it")) +
                                     ". Write one, or set data.missing_caption to \"empty\" or \"skip\".");
       }
       if (record.captions.empty() && options_.missing_caption == MissingCaption::kEmpty) {
@@ -390,7 +358,7 @@ Dataset load_images(const std::string& name, const std::vector<SourceOptions>& s
     config_error(name, "found the format images, whose rows only a text-to-image model can take: expected a pipeline as model.path, and "
                        "training.objective \"denoising\"");
   }
-  return ImageLoader(name, options.images, context).load(read_records(name, sources));
+  return ImageLoader(name, options.images, context).load(read_image_sources(name, sources));
 }
 
 }  // namespace lora::data

@@ -31,6 +31,7 @@ class FluxTransformer : public NetworkBody {
   Tensor predict(const Tensor& latents_NCHW, const Tensor& timesteps_N, const nn::ImageCondition& condition,
                  const nn::Pass& pass) const override;
   int64_t latent_channels() const override { return config_.patch_channels / (kPatch * kPatch); }
+  int64_t side_multiple() const override { return kPatch; }
   bool takes_guidance() const override { return config_.takes_guidance; }
 
   /// Those of diffusers' training scripts.

@@ -80,7 +80,8 @@ nn::Kept ImageTransformer::kept(nn::Recompute recompute) const {
 }
 
 nn::Kept ImageTransformer::working(nn::Recompute recompute) const {
-  return recompute >= nn::Recompute::kLayers ? blocks_.front()->kept(nn::Recompute::kNothing) : blocks_.front()->working();
+  const TransformerBlock& block = *blocks_.front();
+  return recompute >= nn::Recompute::kLayers ? block.kept(nn::Recompute::kNothing) + block.feed_forward_gradients() : block.working();
 }
 
 nn::Kept ImageTransformer::kept_of_text() const {

@@ -4,6 +4,7 @@
 #include <array>
 #include <string_view>
 
+#include "diffusion/flux_transformer.h"
 #include "diffusion/sd3_transformer.h"
 #include "lora/base/error.h"
 #include "lora/base/text.h"
@@ -23,6 +24,7 @@ struct NetworkKind {
 constexpr std::array kNetworks{
     NetworkKind{"UNet2DConditionModel", kUnet, make_unet},
     NetworkKind{"SD3Transformer2DModel", kTransformer, make_sd3_transformer},
+    NetworkKind{"FluxTransformer2DModel", kTransformer, make_flux_transformer},
 };
 
 /// Old UNets do not name their class.

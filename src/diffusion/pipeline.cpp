@@ -7,6 +7,7 @@
 #include "lora/base/bundle.h"
 #include "lora/base/error.h"
 #include "lora/base/text.h"
+#include "lora/diffusion/training_schedule.h"
 
 namespace lora::diffusion {
 
@@ -97,6 +98,10 @@ const fs::path& Pipeline::path() const {
   return impl_->options.path;
 }
 
+int64_t Pipeline::clip_skip() const {
+  return impl_->options.clip_skip;
+}
+
 bool Pipeline::is_single_file() const {
   return !is_folder(impl_->options.path);
 }
@@ -135,6 +140,10 @@ ComponentConfig Pipeline::config(const std::string& component) const {
     return config;
   }
   if (!impl_->options.prediction_type.empty()) {
+    if (is_flow_matching(config.reader())) {
+      config_error("model.prediction_type", "found " + impl_->options.prediction_type +
+                                                ", expected no such key: networks that are trained by flow matching predict one thing");
+    }
     config.json["prediction_type"] = impl_->options.prediction_type;
   } else if (is_single_file() && is_version_2() && !config.json.contains("prediction_type")) {
     model_error(path().string(), "does not say what the model predicts, expected epsilon (Stable Diffusion 2 base, 512 pixels) or "
@@ -145,6 +154,10 @@ ComponentConfig Pipeline::config(const std::string& component) const {
 
 std::unique_ptr<io::Checkpoint> Pipeline::weights(const std::string& component) const {
   return impl_->has_other_vae(component) ? impl_->vae.weights() : impl_->layout->weights(component);
+}
+
+std::vector<TensorView> Pipeline::views(const std::string& component) const {
+  return impl_->has_other_vae(component) ? std::vector<TensorView>() : impl_->layout->views(component);
 }
 
 std::unique_ptr<tokenizer::Tokenizer> Pipeline::tokenizer(const std::string& component) const {

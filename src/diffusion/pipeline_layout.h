@@ -17,6 +17,8 @@ class PipelineLayout {
   virtual bool has(const std::string& component) const = 0;
   virtual ComponentConfig config(const std::string& component) const = 0;
   virtual std::unique_ptr<io::Checkpoint> weights(const std::string& component) const = 0;
+  /// Where the component's tensors are in a single file; a folder has none.
+  virtual std::vector<TensorView> views(const std::string& /*component*/) const { return {}; }
   /// Throws model Error if there is none.
   virtual std::filesystem::path tokenizer_folder(const std::string& component) const = 0;
   /// The files of the config, if it comes from one.

@@ -25,6 +25,7 @@ class Sd3Transformer : public NetworkBody {
   Tensor predict(const Tensor& latents_NCHW, const Tensor& timesteps_N, const nn::ImageCondition& condition,
                  const nn::Pass& pass) const override;
   int64_t latent_channels() const override { return config_.in_channels; }
+  int64_t side_multiple() const override { return config_.patch_size; }
 
   /// Those of diffusers' training scripts.
   std::vector<std::string> default_target_modules() const override;

@@ -117,7 +117,10 @@ class SingleFile : public PipelineLayout {
     return part != nullptr ? has_prefix(*stored_, part->prefix) : component == kScheduler || has_tokenizer(component);
   }
   ComponentConfig config(const std::string& component) const override;
-  std::unique_ptr<io::Checkpoint> weights(const std::string& component) const override;
+  std::vector<TensorView> views(const std::string& component) const override;
+  std::unique_ptr<io::Checkpoint> weights(const std::string& component) const override {
+    return std::make_unique<ViewedCheckpoint>(file_, stored_, views(component));
+  }
   fs::path tokenizer_folder(const std::string& component) const override;
   std::vector<fs::path> config_files(const std::string& component) const override {
     const fs::path file = own_config(component);
@@ -188,7 +191,7 @@ ComponentConfig SingleFile::config(const std::string& component) const {
   return config;
 }
 
-std::unique_ptr<io::Checkpoint> SingleFile::weights(const std::string& component) const {
+std::vector<TensorView> SingleFile::views(const std::string& component) const {
   const Part* const part = part_of(component);
   if (part == nullptr || !has_prefix(*stored_, part->prefix)) {
     const std::string expected = part == nullptr ? "a model that has one" : std::string("tensors ") + part->prefix + "…";
@@ -212,7 +215,7 @@ std::unique_ptr<io::Checkpoint> SingleFile::weights(const std::string& component
       }
     }
   }
-  return std::make_unique<ViewedCheckpoint>(file_, stored_, std::move(views));
+  return views;
 }
 
 fs::path SingleFile::tokenizer_folder(const std::string& component) const {

@@ -125,11 +125,11 @@ const tokenizer::Tokenizer& CaptionTokenizers::first() const {
 
 struct TextEncoders::Impl {
   std::vector<EncoderPlan> plans;
-  int64_t clip_skip = 0;
+  int64_t clip_skip = 1;
   std::vector<nn::Model> models;
 
   /// The layers at the end that are not needed for the states.
-  int64_t left_out(const EncoderPlan& plan) const { return clip_skip + (plan.before_last_layer ? 1 : 0); }
+  int64_t left_out(const EncoderPlan& plan) const { return clip_skip - 1 + (plan.before_last_layer ? 1 : 0); }
   void check_skip(const EncoderPlan& plan) const;
   Tensor states(size_t encoder, const nn::Pass& pass, std::vector<Tensor>& pooled) const;
 };
@@ -137,16 +137,20 @@ struct TextEncoders::Impl {
 void TextEncoders::Impl::check_skip(const EncoderPlan& plan) const {
   const auto* const clip = dynamic_cast<const ClipText*>(models.back().body.get());
   const int64_t layers = clip == nullptr ? 0 : clip->config().num_layers;
-  if (clip_skip < 0 || (clip != nullptr && plan.gives_states && left_out(plan) >= layers)) {
-    config_error("clip_skip", "found " + std::to_string(clip_skip) + ", expected at least 0 and below the " +
-                                  std::to_string(layers - left_out(plan) + clip_skip) + " layers of " + plan.component);
+  if (clip_skip < 1 || (clip != nullptr && plan.gives_states && left_out(plan) >= layers)) {
+    config_error("clip_skip", "found " + std::to_string(clip_skip) + ", expected 1 to " +
+                                  std::to_string(layers - left_out(plan) + clip_skip - 1) + ", because " + plan.component + " has " +
+                                  std::to_string(layers) + " layers");
   }
 }
 
-TextEncoders::TextEncoders(const Pipeline& pipeline, const at::TensorOptions& options, int64_t clip_skip)
-    : impl_(std::make_unique<Impl>()) {
+TextEncoders::TextEncoders(const Pipeline& pipeline, const at::TensorOptions& options) : impl_(std::make_unique<Impl>()) {
   impl_->plans = plans_of(pipeline.family());
-  impl_->clip_skip = clip_skip;
+  impl_->clip_skip = pipeline.clip_skip();
+  const auto skips = [](const EncoderPlan& plan) { return plan.gives_states && !plan.is_t5; };
+  if (impl_->clip_skip != 1 && std::none_of(impl_->plans.begin(), impl_->plans.end(), skips)) {
+    config_error("clip_skip", "found " + std::to_string(impl_->clip_skip) + ", expected 1: the network takes no states of CLIP's layers");
+  }
   for (const EncoderPlan& plan : impl_->plans) {
     impl_->models.push_back(load_encoder(pipeline, plan, options));
     impl_->check_skip(plan);

@@ -75,10 +75,10 @@ TransformerBlock::TransformerBlock(const std::string& name, const TransformerSha
 
 Tensor TransformerBlock::forward(const Tensor& x_TC, const Tensor& text_SD, int64_t images, const ImagePass& pass) const {
   const nn::Pass pixels = pass.places(x_TC.size(0) / images), text = pass.places(text_SD.size(0) / images);
-  const Tensor seen_TC = x_TC + to_pixels_.to_pixels(norm1_.forward(x_TC), images, pixels);
-  const Tensor told_TC = seen_TC + to_text_.to_text(norm2_.forward(seen_TC), text_SD, images, pixels, text);
+  const Tensor with_pixels_TC = x_TC + to_pixels_.to_pixels(norm1_.forward(x_TC), images, pixels);
+  const Tensor with_text_TC = with_pixels_TC + to_text_.to_text(norm2_.forward(with_pixels_TC), text_SD, images, pixels, text);
   const auto feed = [this](const Tensor& input_TC, const nn::Pass& own) { return input_TC + feed_forward(norm3_.forward(input_TC), own); };
-  return nn::recomputed(told_TC, pixels, nn::Recompute::kFeedForward, feed);
+  return nn::recomputed(with_text_TC, pixels, nn::Recompute::kFeedForward, feed);
 }
 
 Tensor TransformerBlock::feed_forward(const Tensor& x_TC, const nn::Pass& pixels) const {

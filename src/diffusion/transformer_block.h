@@ -55,6 +55,8 @@ class TransformerBlock {
   /// What a pass keeps per pixel, and what backward needs in addition: the feed-forward block's projection and its gradient.
   nn::Kept kept(nn::Recompute recompute) const;
   nn::Kept working() const { return {2 * ff_in_.out_features(), 0}; }
+  /// The gradients of the feed-forward block's projection and of its gated half, while everything that the block keeps is there.
+  nn::Kept feed_forward_gradients() const { return {ff_in_.out_features() + ff_out_.in_features(), 0}; }
   /// What a pass keeps per position of the text.
   nn::Kept kept_of_text() const { return to_text_.kept_of_text(); }
   int64_t channels() const { return norm1_.dim(); }

@@ -65,6 +65,14 @@ TensorWriter writer_of(const TensorStream& tensor, const fs::path& file) {
   return {tensor.name, *dtype, tensor.shape, produce};
 }
 
+void write_shard(const fs::path& file, const Shard& shard, const std::map<std::string, std::string>& metadata) {
+  std::vector<TensorWriter> writers;
+  for (const TensorStream* tensor : shard) {
+    writers.push_back(writer_of(*tensor, file));
+  }
+  write_safetensors(file, std::move(writers), metadata);
+}
+
 /// The index as transformers writes it, with sorted keys and an indent of 2.
 std::string index_text(const std::vector<Shard>& shards, const std::string& stem) {
   nlohmann::json weight_map = nlohmann::json::object();
@@ -86,16 +94,20 @@ std::string index_text(const std::vector<Shard>& shards, const std::string& stem
 void write_checkpoint(const fs::path& folder, const std::vector<TensorStream>& tensors, int64_t max_shard_size, const std::string& stem) {
   const std::vector<Shard> shards = split_into_shards(tensors, max_shard_size);
   for (size_t i = 0; i < shards.size(); ++i) {
-    const fs::path file = folder / shard_name(stem, i, shards.size());
-    std::vector<TensorWriter> writers;
-    for (const TensorStream* tensor : shards[i]) {
-      writers.push_back(writer_of(*tensor, file));
-    }
-    write_safetensors(file, std::move(writers), {{"format", "pt"}});
+    write_shard(folder / shard_name(stem, i, shards.size()), shards[i], {{"format", "pt"}});
   }
   if (shards.size() > 1) {
     write_file_atomically(folder / (stem + ".safetensors.index.json"), index_text(shards, stem));
   }
+}
+
+void write_checkpoint_file(const fs::path& file, const std::vector<TensorStream>& tensors,
+                           const std::map<std::string, std::string>& metadata) {
+  Shard all;
+  for (const TensorStream& tensor : tensors) {
+    all.push_back(&tensor);
+  }
+  write_shard(file, all, metadata);
 }
 
 }  // namespace lora::io

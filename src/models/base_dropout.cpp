@@ -9,11 +9,12 @@ namespace lora::models {
 namespace {
 
 /// The names of the rates in transformers, for all families.
-constexpr std::array<const char*, 12> kDropoutKeys{"attention_dropout",
+constexpr std::array<const char*, 13> kDropoutKeys{"attention_dropout",
                                                    "hidden_dropout",
                                                    "attn_pdrop",
                                                    "embd_pdrop",
                                                    "resid_pdrop",
+                                                   "residual_dropout",
                                                    "hidden_dropout_prob",
                                                    "attention_probs_dropout_prob",
                                                    "dropout",

@@ -13,6 +13,7 @@
 #include "lora/io/dtype_name.h"
 #include "lora/io/tensor_facts.h"
 #include "lora/models/open_checkpoint.h"
+#include "lora/models/packed_modules.h"
 #include "lora/nn/device.h"
 #include "lora/nn/packed_weights.h"
 #include "models/base_dropout.h"
@@ -117,7 +118,7 @@ std::unique_ptr<nn::Model> build_body(const Plan& plan, const JsonReader& config
     return plan.family.build(config, source, plan.options);
   }
   const at::ScalarType dtype = at::typeMetaToScalarType(plan.options.dtype());
-  quantization::QuantizingSource quantizing(source, loading_options(plan.model, plan.family, dtype));
+  quantization::QuantizingSource quantizing(source, loading_options(plan.model, dtype, plan.family.files.inputs_first));
   std::unique_ptr<nn::Model> model = plan.family.build(config, quantizing, plan.options);
   warn_of_unmatched(quantizing.plain_modules());
   return model;
@@ -261,6 +262,8 @@ BaseModel load_base_model(const ModelOptions& options, uint64_t seed, const std:
   warn_of_notes(layout, folder.string());
   base.config = settled_config(std::move(base.config), layout);
   io::RenamedSource renamed = renamed_source(*source, layout);
+  // First, because it reads a little of every tensor: loading drops the pages of those that it quantises.
+  base.fingerprint = source->fingerprint();
   build_from(base, loading, renamed, source->stored_dtype(), stored_labels(*source, layout));
   base.file_names = layout.written_names();
   tell_of_decoded(*source, base.model->dtype());
@@ -268,7 +271,6 @@ BaseModel load_base_model(const ModelOptions& options, uint64_t seed, const std:
   base.files.insert(base.files.end(), weight_files.begin(), weight_files.end());
   warn_of_unused(*source, layout, family, folder.string());
   require_finite_weights(*base.model, folder.string());
-  base.fingerprint = source->fingerprint();
   return base;
 }
 

@@ -30,7 +30,7 @@ std::unique_ptr<nn::Model> make_bert_body(const BertBody& family, const JsonRead
   TransformerOptions body = read_encoder_options(config);
   const std::string embeddings = family.name + ".embeddings";
   body.names = {embeddings + ".word_embeddings", family.name + ".encoder.layer", ""};
-  body.target_modules = {"query", "value"};
+  body.target_modules = family.target_modules;
   const double dropout = body.embedding_dropout = read_dropout(config, "hidden_dropout_prob", 0.1);
   const double eps = config.number("layer_norm_eps", 1e-12);
   const SelfAttentionOptions attention = read_bert_attention(config, body.hidden_size, {}, "attention_probs_dropout_prob",

@@ -13,6 +13,7 @@ struct BertBody {
   std::string name;                  ///< of the module that contains it
   int64_t pad_id = 0;                ///< used if config.json has no pad_token_id
   bool positions_skip_pads = false;  ///< positions start after the pad token's id and leave padding out
+  std::vector<std::string> target_modules = {"query", "value"};  ///< PEFT's default for the family; empty: none
 };
 
 /// The embeddings and layers of BERT and its close relatives, without pooler and head.

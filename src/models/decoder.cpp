@@ -21,10 +21,11 @@ std::unique_ptr<nn::Model> make_decoder(const DecoderOptions& decoder, const Mak
   if (decoder.tied_head) {
     head = std::make_unique<nn::Linear>(kHead, table_VD);
   } else if (source.contains(kHead + ".weight")) {
-    head = std::make_unique<nn::Linear>(kHead, nn::LinearShape{decoder.hidden_size, decoder.vocab_size}, source, options);
+    const nn::LinearShape shape{decoder.hidden_size, decoder.vocab_size, decoder.head_bias};
+    head = std::make_unique<nn::Linear>(kHead, shape, source, options);
   }
   if (head != nullptr) {
-    model->tokens = std::make_unique<nn::HeadScorer>(std::move(head), decoder.logit_soft_cap);
+    model->tokens = std::make_unique<nn::HeadScorer>(std::move(head), decoder.logit_soft_cap, decoder.logit_divisor);
   }
   return model;
 }

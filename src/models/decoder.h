@@ -10,7 +10,9 @@ namespace lora::models {
 struct DecoderOptions : TransformerOptions {
   double embedding_scale = 1.0;  ///< rounded to the dtype before it multiplies the rows
   bool tied_head = false;
+  bool head_bias = false;  ///< of a head that is not tied
   std::optional<double> logit_soft_cap = {};
+  double logit_divisor = 1.0;
 };
 
 /// A transformer with the head `lm_head` over the vocabulary, tied or not. If the source has no weight for the head, there is none (a

@@ -21,7 +21,11 @@ class LayerMaker {
   std::unique_ptr<nn::Norm> norm(const std::string& name) const { return norm(name, family_.decoder.hidden_size); }
 
   LayerParts layer(const std::string& name, int64_t index) const {
-    return {attention(name + ".self_attn", index), feed_forward(name + ".mlp", index), norms(name)};
+    LayerParts parts{attention(name + ".self_attn", index), feed_forward(name + ".mlp", index), norms(name)};
+    if (family_.add_to_layer) {
+      family_.add_to_layer(name, parts);
+    }
+    return parts;
   }
 
  private:
@@ -34,6 +38,9 @@ class LayerMaker {
     if (!family_.layers.empty()) {
       own.scores.window = family_.layers[index].window;
       own.rope = family_.layers[index].rope;
+    }
+    if (family_.other_attention) {
+      return family_.other_attention(name, index, own);
     }
     QueryKeyNorms norms;
     if (family_.query_key_norm != QueryKeyNorm::kNone) {

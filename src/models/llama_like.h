@@ -34,6 +34,11 @@ struct LlamaLike {
   GatedMlpOptions mlp;
   /// Makes another feed-forward block than the gated MLP; null: none has one. Returns null for a layer that has the MLP.
   std::function<std::unique_ptr<FeedForward>(const std::string& name, int64_t layer)> other_block = nullptr;
+  /// Makes the attention of every layer; null: `attention` with the norms below.
+  std::function<std::unique_ptr<AttentionBlock>(const std::string& name, int64_t layer, const SelfAttentionOptions& attention)>
+      other_attention = nullptr;
+  /// Adds to a layer what the other families do not have; null: nothing. `name` is the layer's.
+  std::function<void(const std::string& name, LayerParts& parts)> add_to_layer = nullptr;
   double norm_eps;
   ops::NormWeight norm_weight = ops::NormWeight::kPlain;
   NormSides norms = NormSides::kBefore;

@@ -55,12 +55,12 @@ class PlainWeights {
 
 }  // namespace
 
-quantization::LoadingOptions loading_options(const ModelOptions& options, const Family& family, at::ScalarType dtype) {
+quantization::LoadingOptions loading_options(const ModelOptions& options, at::ScalarType dtype, bool inputs_first) {
   const Quantization& asked = *options.quantization;
   const auto type = quantization::kQuantizationTypes.find(std::string(kQuantizationKinds.name(asked.type)));
   return {.quantization = {type.value(), asked.double_quant, asked.block_size},
           .dtype = dtype,
-          .inputs_first = family.files.inputs_first,
+          .inputs_first = inputs_first,
           .skip_modules = asked.skip_modules,
           .where = options.path.string()};
 }
@@ -113,7 +113,8 @@ QuantizationPlan quantization_plan(const ModelOptions& options) {
   const ModelConfig config = read_model_config(options.path);
   const Family& family = find_family(config.reader().string("model_type"), config.where);
   const std::unique_ptr<nn::Model> model = map_model(options.path);
-  QuantizationPlan plan{loading_options(options, family, computing_dtype(options.dtype, config.reader(), model->dtype())), {}, {}};
+  const at::ScalarType dtype = computing_dtype(options.dtype, config.reader(), model->dtype());
+  QuantizationPlan plan{loading_options(options, dtype, family.files.inputs_first), {}, {}};
   const quantization::PlainModules plain(options.quantization->skip_modules);
   for (const nn::Host* host : model->body->hosts()) {
     const bool is_linear = dynamic_cast<const nn::Linear*>(host) != nullptr;

@@ -9,15 +9,9 @@
 
 namespace lora::models {
 
-/// How the options' model is quantised while it is loaded. @param dtype that the model computes in.
-quantization::LoadingOptions loading_options(const ModelOptions& options, const Family& family, at::ScalarType dtype);
-
 /// Says which weights that the files hold packed are decoded, and maybe quantised again, because the options ask for that.
 /// @param dtype that the model computes in.
 void say_if_decoded(const io::Checkpoint& files, const ModelOptions& options, at::ScalarType dtype);
-
-/// Warns of entries of skip_modules that match no module of the model.
-void warn_of_unmatched(const quantization::PlainModules& modules);
 
 /// Reads weights of projections of the options' folder as plain numbers, [out, in] in `dtype`, by the model's names of the tensors. The
 /// folder is opened at the first call, and one weight is in memory at a time.

@@ -16,8 +16,18 @@ namespace lora::models {
 
 namespace {
 
+/// Of RoBERTa and its relatives.
+constexpr FamilyFiles kRobertaFiles{.model_name = with_modern_norms,
+                                    .embedding = "roberta.embeddings.word_embeddings",
+                                    .body = "embeddings encoder pooler",
+                                    .is_published_bare = true,
+                                    .classifier = "classifier.out_proj",
+                                    .is_encoder = true};
+
 /// Every family.
-constexpr std::array<Family, 20> kFamilies{{
+constexpr std::array<Family, 36> kFamilies{{
+    {.model_type = "apertus", .build = make_apertus},
+    {.model_type = "arcee", .build = make_arcee},
     {.model_type = "bert",
      .build = make_bert,
      .files = {.model_name = with_modern_norms,
@@ -31,6 +41,12 @@ constexpr std::array<Family, 20> kFamilies{{
      .old_buffers = "embeddings.position_ids",
      .idle_keys = "directionality "  // never read, and so the pooler_ keys of multilingual BERT
                   "pooler_fc_size pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head pooler_type"},
+    {.model_type = "camembert",
+     .build = make_camembert,
+     .files = kRobertaFiles,
+     .build_head = make_roberta_head,
+     .other_heads = "lm_head. roberta.pooler.",
+     .old_buffers = "embeddings.position_ids"},
     {.model_type = "distilbert",
      .build = make_distilbert,
      .files = {.model_name = with_modern_norms,
@@ -45,6 +61,7 @@ constexpr std::array<Family, 20> kFamilies{{
      .idle_keys = "qa_dropout "            // question answering's head
                   "sinusoidal_pos_embds "  // initial positions; the file contains them
                   "tie_weights_"},
+    {.model_type = "exaone4", .build = make_exaone4},
     {.model_type = "falcon",
      .build = make_falcon,
      .files = {.embedding = "transformer.word_embeddings", .body = "word_embeddings h ln_f", .ties_by_default = true},
@@ -81,7 +98,13 @@ constexpr std::array<Family, 20> kFamilies{{
      .old_buffers = "rotary_emb.inv_freq .attention.bias .attention.masked_bias",
      .idle_keys = "classifier_dropout is_decoder "  // token classification's head
                   "rope_theta"},                    // saved along with rotary_emb_base, which applies
+    {.model_type = "granite", .build = make_granite},
+    {.model_type = "helium", .build = make_helium},
+    {.model_type = "hunyuan_v1_dense", .build = make_hunyuan_v1_dense, .idle_keys = "eod_token_id pretraining_tp"},
+    {.model_type = "internlm3", .build = make_internlm3},
     {.model_type = "llama", .build = make_llama, .idle_keys = "pretraining_tp is_llama_config rope_interleaved"},
+    {.model_type = "ministral", .build = make_ministral},
+    {.model_type = "ministral3", .build = make_ministral3},
     {.model_type = "mistral", .build = make_mistral},
     {.model_type = "mixtral",
      .build = make_mixtral,
@@ -99,7 +122,10 @@ constexpr std::array<Family, 20> kFamilies{{
      .idle_keys = "decoder_bias sparse_pred_ignore_index sparse_prediction "  // the masked language model's head
                   "layer_norm_eps "                                           // norm_eps applies
                   "deterministic_flash_attn initializer_cutoff_factor reference_compile repad_logits_with_grad"},
+    {.model_type = "nemotron", .build = make_nemotron},
     {.model_type = "olmo2", .build = make_olmo2},
+    {.model_type = "olmo3", .build = make_olmo3},
+    {.model_type = "phi", .build = make_phi},
     {.model_type = "phi3",
      .build = make_phi3,
      .idle_keys = "embd_pdrop full_attn_mod interpolate_factor"},  // transformers has no dropout of embeddings here
@@ -110,20 +136,23 @@ constexpr std::array<Family, 20> kFamilies{{
      .idle_keys = "max_window_layers router_aux_loss_coef"},  // every layer has the window
     {.model_type = "roberta",
      .build = make_roberta,
-     .files = {.model_name = with_modern_norms,
-               .embedding = "roberta.embeddings.word_embeddings",
-               .body = "embeddings encoder pooler",
-               .is_published_bare = true,
-               .classifier = "classifier.out_proj",
-               .is_encoder = true},
+     .files = kRobertaFiles,
      .build_head = make_roberta_head,
      .other_heads = "lm_head. roberta.pooler.",
      .old_buffers = "embeddings.position_ids"},
+    {.model_type = "seed_oss", .build = make_seed_oss, .idle_keys = "pretraining_tp"},
     {.model_type = "smollm3",
      .build = make_smollm3,
      .files = {.ties_by_default = true},
      .idle_keys = "max_window_layers pretraining_tp"},
     {.model_type = "stablelm", .build = make_stablelm},
+    {.model_type = "starcoder2", .build = make_starcoder2, .files = {.ties_by_default = true}},
+    {.model_type = "xlm-roberta",
+     .build = make_roberta,
+     .files = kRobertaFiles,
+     .build_head = make_roberta_head,
+     .other_heads = "lm_head. roberta.pooler.",
+     .old_buffers = "embeddings.position_ids"},
 }};
 
 /// The words of a list. An empty list has none: an empty word would be part of every name.

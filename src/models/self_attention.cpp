@@ -16,6 +16,13 @@ Tensor normed_heads(const Tensor& x, const std::unique_ptr<nn::Norm>& norm) {
 
 }  // namespace
 
+void rotate_halves(Tensor& q_THE, Tensor& k_TKE, const nn::RopeTables& rope) {
+  const auto dtype = q_THE.scalar_type(), wide = rope.cos_TE.scalar_type();
+  std::tie(q_THE, k_TKE) = ops::rotary_embedding(q_THE.to(wide), k_TKE.to(wide), rope.cos_TE, rope.sin_TE);
+  q_THE = q_THE.to(dtype);
+  k_TKE = k_TKE.to(dtype);
+}
+
 SelfAttention::SelfAttention(const std::string& name, int64_t layer, const SelfAttentionOptions& o, io::WeightSource& source,
                              const at::TensorOptions& options, QueryKeyNorms norms)
     : options_(o),
@@ -29,13 +36,25 @@ SelfAttention::SelfAttention(const std::string& name, int64_t layer, const SelfA
 Tensor SelfAttention::forward(const Tensor& x_TD, const RopeSet& ropes, const nn::Pass& pass) const {
   const std::vector<Tensor> qkv = nn::project(x_TD, {&q_proj_, &k_proj_, &v_proj_}, pass);
   const auto by_head = [this](const Tensor& x) { return x.unflatten(1, {-1, options_.heads.head_dim}); };
-  Tensor q_THE = by_head(normed_heads(qkv[0], norms_.q)), k_TKE = by_head(normed_heads(qkv[1], norms_.k));
+  const auto norm_both = [this](Tensor& q, Tensor& k) {
+    q = normed_heads(q, norms_.q);
+    k = normed_heads(k, norms_.k);
+  };
+  Tensor q = qkv[0], k = qkv[1];
+  if (!norms_.after_rotation) {
+    norm_both(q, k);
+  }
+  Tensor q_THE = by_head(q), k_TKE = by_head(k);
   if (options_.rope) {
     const nn::RopeTables& rope = ropes[*options_.rope];
-    const auto dtype = q_THE.scalar_type(), wide = rope.cos_TE.scalar_type();
-    std::tie(q_THE, k_TKE) = ops::rotary_embedding(q_THE.to(wide), k_TKE.to(wide), rope.cos_TE, rope.sin_TE);
-    q_THE = q_THE.to(dtype);
-    k_TKE = k_TKE.to(dtype);
+    if (options_.rotate) {
+      options_.rotate(q_THE, k_TKE, rope, pass.layout());
+    } else {
+      rotate_halves(q_THE, k_TKE, rope);
+    }
+  }
+  if (norms_.after_rotation) {
+    norm_both(q_THE, k_TKE);
   }
   return o_proj_.forward(attention_.forward(q_THE, k_TKE, by_head(qkv[2]), pass).flatten(1), pass);
 }

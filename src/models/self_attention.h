@@ -1,4 +1,5 @@
 #pragma once
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,6 +15,13 @@ struct SelfAttentionNames {
   std::string q = "q_proj", k = "k_proj", v = "v_proj", o = "o_proj";
 };
 
+/// Gives queries q_THE and keys k_TKE their positions.
+using RotateHeads =
+    std::function<void(Tensor& q_THE, Tensor& k_TKE, const nn::RopeTables& rope, const nn::BatchLayout& layout)>;
+
+/// q and k rotated by halves, in the dtype of the tables.
+void rotate_halves(Tensor& q_THE, Tensor& k_TKE, const nn::RopeTables& rope);
+
 struct SelfAttentionOptions {
   int64_t hidden_size;
   HeadSizes heads;
@@ -23,11 +31,13 @@ struct SelfAttentionOptions {
   std::optional<size_t> rope = 0;  ///< which of the model's rotary embeddings; none: no positions
   double dropout = 0.0;            ///< of the attention probabilities
   SelfAttentionNames names = {};
+  RotateHeads rotate = nullptr;  ///< instead of rotate_halves
 };
 
-/// Norms of queries and keys before their rotation, over a head's channels or over those of all heads; null: none.
+/// Norms of queries and keys, over a head's channels or, before their rotation, over those of all heads; null: none.
 struct QueryKeyNorms {
   std::unique_ptr<nn::Norm> q, k;
+  bool after_rotation = false;
 };
 
 /// Attention with separate projections for queries, keys, values and the heads' output, with or without rotary embeddings, and with

@@ -11,12 +11,13 @@ namespace {
 using ops::Activation;
 
 /// transformers' names.
-constexpr EnumTable<Activation, 6> kActivations{{{{Activation::kSilu, "silu"},
+constexpr EnumTable<Activation, 7> kActivations{{{{Activation::kSilu, "silu"},
                                                   {Activation::kSilu, "swish"},
                                                   {Activation::kGelu, "gelu"},
                                                   {Activation::kGeluTanh, "gelu_new"},
                                                   {Activation::kGeluTanh, "gelu_pytorch_tanh"},
-                                                  {Activation::kRelu, "relu"}}}};
+                                                  {Activation::kRelu, "relu"},
+                                                  {Activation::kReluSquared, "relu2"}}}};
 
 }  // namespace
 

@@ -14,6 +14,7 @@
 
 #include "lora/base/control_group.h"
 #include "lora/base/error.h"
+#include "lora/ops/compiled_products.h"
 #include "lora/ops/cuda.h"
 
 namespace lora::nn {
@@ -53,6 +54,7 @@ std::string open_cuda_library() {
 }  // namespace
 
 at::Device open_device(const std::string& name) {
+  ops::cache_compiled_products(ops::kProductsOfTexts);
   if (name == "cpu") {
     return at::kCPU;
   }
@@ -130,7 +132,7 @@ void release_cached_memory(at::Device device) {
 }
 
 void make_deterministic() {
-  // The only variable that is written outside src/tools: cuBLAS and LibTorch's own check read it and have no other switch, and it
+  // Written here and not in src/tools: cuBLAS and LibTorch's own check read it and have no other switch, and it
   // is only right for runs whose config asks for it, which the tools do not read.
   setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", 0);
   at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);

@@ -18,7 +18,10 @@ ops::LogitsOf logits_of_chunks(const HeadScorer& scorer, const Pass& pass) {
 }  // namespace
 
 Tensor HeadScorer::logits(const Tensor& hidden_SD, const Pass& pass) const {
-  const Tensor logits_SV = head_->forward(hidden_SD, pass);
+  Tensor logits_SV = head_->forward(hidden_SD, pass);
+  if (divisor_ != 1.0) {
+    logits_SV = logits_SV / divisor_;
+  }
   return soft_cap_ ? (logits_SV / *soft_cap_).tanh() * *soft_cap_ : logits_SV;
 }
 

@@ -122,6 +122,8 @@ Tensor activation(Activation kind, const Tensor& x) {
       return at::gelu(x);
     case Activation::kGeluTanh:
       return at::gelu(x, "tanh");
+    case Activation::kReluSquared:
+      return at::relu(x).square();
     case Activation::kRelu:
       break;
   }

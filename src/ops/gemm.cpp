@@ -3,6 +3,9 @@
 #include <ATen/ATen.h>
 #include <ATen/record_function.h>
 
+#include <cstdlib>
+#include <string>
+
 #include "lora/ops/compiled_products.h"
 
 #ifdef LORA_LIBTORCH_ONEDNN
@@ -42,6 +45,11 @@ bool is_plain_matrix(const Tensor& x) {
 
 bool compiles_products(at::ScalarType dtype) {
   return dtype == at::kFloat ? onednn_is_faster() : dtype == at::kBFloat16 || dtype == at::kHalf;
+}
+
+void cache_compiled_products(int64_t most) {
+  // oneDNN reads it when it compiles its first product; LibTorch does not export the function that would set it.
+  setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", std::to_string(most).c_str(), /*overwrite=*/0);
 }
 
 bool onednn_applies(const Tensor& a_MK, int64_t columns) {

@@ -131,7 +131,9 @@ std::string targeted_config_text(nlohmann::json config, const ModuleChoice& targ
 
 std::string adapter_config_text(const LoraOptions& options, const ModuleChoice& targets, const std::string& base_name) {
   nlohmann::json config = shared_config(options, kLora, base_name);
-  config.erase("eva_config");
+  for (const char* const of_start : {"eva_config", "corda_config", "lora_ga_config"}) {
+    config.erase(of_start);
+  }
   if (config.contains("loftq_config")) {
     config["loftq_config"] = nlohmann::json::object();  // PEFT would start again by it
   }

@@ -1,12 +1,11 @@
-// kohya's adapters of a pipeline (sd-scripts, networks/lora.py), which AUTOMATIC1111 and ComfyUI read: as for language models, with a
-// prefix for each component. Stable Diffusion 1 and 2 have diffusers' names of modules; SDXL's UNet has those of the code that it was
-// trained with.
+// kohya's adapters of a pipeline (sd-scripts, networks/lora.py, lora_sd3.py and lora_flux.py), which AUTOMATIC1111 and ComfyUI read: as for
+// language models, with a prefix for each component. Stable Diffusion 1 and 2 have diffusers' names of modules; SDXL's UNet and the
+// transformers of Stable Diffusion 3 and FLUX.1 have those of the code that they were trained with.
 #include <ATen/ATen.h>
 
 #include <algorithm>
 #include <array>
 #include <map>
-#include <optional>
 #include <set>
 
 #include "lora/base/error.h"
@@ -14,6 +13,8 @@
 #include "lora/peft/pipeline_adapter.h"
 #include "peft/adapter_config.h"
 #include "peft/format_entry.h"
+#include "peft/fused_pairs.h"
+#include "peft/network_family.h"
 #include "peft/pair_parts.h"
 #include "peft/unet_names.h"
 #include "peft/update_forms.h"
@@ -22,21 +23,58 @@ namespace lora::peft {
 
 namespace {
 
-enum class UnetFamily { kVersion1, kVersion2, kXl };
-
 /// What kohya's metadata says of a family.
 struct FamilyNames {
-  const char* base_version;  ///< ss_base_model_version
-  const char* architecture;  ///< modelspec.architecture, before "/lora"
-  const char* implementation;
-  const char* resolution;
+  std::string base_version;  ///< ss_base_model_version
+  std::string architecture;  ///< modelspec.architecture, before "/lora"
+  std::string implementation = "diffusers";
+  std::string resolution = "1024x1024";
+  std::string prediction = "epsilon";  ///< empty: the metadata does not say it
+  std::string network_module = "networks.lora";
 };
-constexpr const char* kDiffusersCode = "diffusers";
-constexpr FamilyNames kNamesOf1{"sd_v1", "stable-diffusion-v1", kDiffusersCode, "512x512"};
-constexpr FamilyNames kNamesOf2{"sd_v2", "stable-diffusion-v2-512", kDiffusersCode, "512x512"};
-constexpr FamilyNames kNamesOf2Velocity{"sd_v2_v", "stable-diffusion-v2-768-v", kDiffusersCode, "768x768"};
-constexpr FamilyNames kNamesOfXl{"sdxl_base_v1-0", "stable-diffusion-xl-v1-base", "https://github.com/Stability-AI/generative-models",
-                                 "1024x1024"};
+
+FamilyNames names_of_version_3(const BaseFacts& base, const std::string& where) {
+  if (!base.is_known()) {
+    model_error(where, "its modules do not show which Stable Diffusion 3 the base is, for kohya's metadata. Give the base's folder with "
+                       "--model.");
+  }
+  const JsonReader config(base.config, base.name, ErrorKind::kModel);
+  const bool has_second_attention = config.has("dual_attention_layers") && !config.at("dual_attention_layers").empty();
+  const std::string version = config.is_null("qk_norm") ? "3-medium" : has_second_attention ? "3-5-medium" : "3-5-large";
+  FamilyNames names{version, "stable-diffusion-3-" + version};
+  names.network_module = "networks.lora_sd3";
+  return names;
+}
+
+FamilyNames names_of_flux(const BaseFacts& base) {
+  const bool takes_guidance = base.is_known() && base.config.value("guidance_embeds", false);
+  FamilyNames names{"flux1", !base.is_known() ? "flux-1" : takes_guidance ? "flux-1-dev" : "flux-1-schnell"};
+  names.implementation = "https://github.com/black-forest-labs/flux";
+  names.prediction = "";
+  names.network_module = "networks.lora_flux";
+  return names;
+}
+
+FamilyNames metadata_names(NetworkFamily family, const BaseFacts& base, const std::string& where) {
+  const bool predicts_velocity = base.is_known() && base.config.value("prediction_type", Json("")) == "v_prediction";
+  switch (family) {
+    case NetworkFamily::kVersion1:
+      break;
+    case NetworkFamily::kVersion2:
+      return predicts_velocity ? FamilyNames{"sd_v2_v", "stable-diffusion-v2-768-v", "diffusers", "768x768", "v"}
+                               : FamilyNames{"sd_v2", "stable-diffusion-v2-512", "diffusers", "512x512"};
+    case NetworkFamily::kXl:
+      return {"sdxl_base_v1-0", "stable-diffusion-xl-v1-base", "https://github.com/Stability-AI/generative-models", "1024x1024",
+              predicts_velocity ? "v" : "epsilon"};
+    case NetworkFamily::kVersion3:
+      return names_of_version_3(base, where);
+    case NetworkFamily::kFlux:
+      return names_of_flux(base);
+  }
+  return {"sd_v1", "stable-diffusion-v1", "diffusers", "512x512"};
+}
+
+const std::string kOfTransformer = "transformer.";
 
 struct PipelineEnd {
   std::string_view text;
@@ -53,6 +91,7 @@ std::string underscored(std::string name) {
 }
 
 /// From kohya's names to names in the pipeline: in both numberings of a UNet's blocks, and with both prefixes of the first text encoder.
+/// Modules of transformers keep their original names.
 std::map<std::string, std::string> all_pipeline_names() {
   std::map<std::string, std::string> names;
   for (const std::string& module : unet_modules()) {
@@ -66,6 +105,11 @@ std::map<std::string, std::string> all_pipeline_names() {
     names.emplace("lora_te_" + underscored(module), "text_encoder." + module);
     names.emplace("lora_te1_" + underscored(module), "text_encoder." + module);
     names.emplace("lora_te2_" + underscored(module), "text_encoder_2." + module);
+  }
+  for (const std::vector<OriginalModule>* modules : {&flux_modules(), &sd3_modules()}) {
+    for (const OriginalModule& module : *modules) {
+      names.emplace("lora_unet_" + underscored(module.name), kOfTransformer + module.name);
+    }
   }
   return names;
 }
@@ -85,70 +129,22 @@ ParsedKey parse_pipeline_key(const std::string& key) {
   return {};
 }
 
-/// What a module tells about the family: those of one have no place in another.
-std::optional<UnetFamily> told_by(const LowRankUpdate& update) {
-  const std::string& module = update.module;
-  const auto has = [&module](const char* part) { return module.find(part) != std::string::npos; };
-  const bool is_text_projection = has(".attn2.to_k") || has(".attn2.to_v");
-  const int64_t text_channels = is_text_projection ? update.A_RI.size(1) : 0;
-  if (has("text_encoder_2.") || has("add_embedding") || has("up_blocks.0.attentions") || text_channels == 2048 ||
-      (has("transformer_blocks.") && !has("transformer_blocks.0."))) {
-    return UnetFamily::kXl;
-  }
-  if (text_channels == 1024) {
-    return UnetFamily::kVersion2;
-  }
-  const bool is_first = has("down_blocks.0.attentions") || has("up_blocks.2.attentions") || has("down_blocks.3.") || has("up_blocks.3.");
-  return is_first || text_channels == 768 ? std::optional(UnetFamily::kVersion1) : std::nullopt;
-}
-
-/// A linear proj_in and 1024 text channels are those of version 2, whatever other modules tell.
-bool is_of_version_2(const std::vector<LowRankUpdate>& updates) {
-  return std::any_of(updates.begin(), updates.end(), [](const LowRankUpdate& update) {
-    const bool is_projection = update.module.ends_with(".proj_in") || update.module.ends_with(".proj_out");
-    return (is_projection && update.kernel.empty()) || told_by(update) == UnetFamily::kVersion2;
-  });
-}
-
-/// Text encoders alone have the same names for 1 and 2.
-std::optional<UnetFamily> told_by_modules(const Adapter& adapter) {
-  const std::vector<LowRankUpdate> updates = adapter.low_rank();
-  for (const LowRankUpdate& update : updates) {
-    if (const std::optional<UnetFamily> family = told_by(update)) {
-      return *family == UnetFamily::kVersion1 && is_of_version_2(updates) ? UnetFamily::kVersion2 : *family;
-    }
-  }
-  return std::nullopt;
-}
-
-UnetFamily family_of(const Adapter& adapter, const BaseFacts& base) {
-  if (base.is_known()) {
-    const JsonReader config(base.config, base.name, ErrorKind::kModel);
-    const bool is_xl = config.string("addition_embed_type", "") == "text_time";
-    return is_xl ? UnetFamily::kXl : config.boolean("use_linear_projection", false) ? UnetFamily::kVersion2 : UnetFamily::kVersion1;
-  }
-  const std::optional<UnetFamily> family = told_by_modules(adapter);
-  if (!family) {
-    model_error(
-        adapter.weights_file.string(),
-        "its modules do not show whether the base is Stable Diffusion 1, 2 or XL, for which kohya names modules differently. Give the "
-        "base's folder with --model.");
-  }
-  return *family;
-}
-
-std::string kohya_name(const std::string& name, UnetFamily family, const std::string& where) {
-  const std::string component = component_of(name);
+/// @param name in the pipeline; of a transformer's module the original one.
+std::string kohya_name(const std::string& name, NetworkFamily family, const std::string& where) {
+  const std::string component = name.substr(0, name.find('.'));
   const std::string module = name.substr(component.size() + 1);
+  if (component == "transformer") {
+    return "lora_unet_" + underscored(module);
+  }
   if (component == "unet") {
-    const std::string written = family == UnetFamily::kXl ? original_unet_name(module) : module;
+    const std::string written = family == NetworkFamily::kXl ? original_unet_name(module) : module;
     if (written.empty()) {
       model_error(where, "has a module that SDXL's UNet does not have: found '" + name + "'. Likely cause: an adapter of another base.");
     }
     return "lora_unet_" + underscored(written);
   }
-  const std::string first = family == UnetFamily::kXl ? "lora_te1_" : "lora_te_";
-  return (component == "text_encoder" ? first : "lora_te2_") + underscored(module);
+  const bool has_one_encoder = family == NetworkFamily::kVersion1 || family == NetworkFamily::kVersion2;
+  return (component == "text_encoder_2" ? "lora_te2_" : has_one_encoder ? "lora_te_" : "lora_te1_") + underscored(module);
 }
 
 /// One value, or "Dynamic".
@@ -157,16 +153,16 @@ std::string common_number(const std::set<std::string>& values) {
 }
 
 /// The six keys that sd-scripts always keeps. Convolutions with a kernel larger than 1 have a rank of their own there (conv_dim).
-std::map<std::string, std::string> training_metadata(const Adapter& adapter, UnetFamily family, const FamilyNames& names) {
+std::map<std::string, std::string> training_metadata(const Adapter& adapter, NetworkFamily family, const FamilyNames& names) {
   std::set<std::string> ranks, alphas, kernel_ranks, kernel_alphas;
   for (const LowRankUpdate& update : adapter.low_rank()) {
     const bool has_kernel = std::any_of(update.kernel.begin(), update.kernel.end(), [](int64_t size) { return size > 1; });
     (has_kernel ? kernel_ranks : ranks).insert(std::to_string(update.rank()));
     (has_kernel ? kernel_alphas : alphas).insert(number_json(plain_alpha(update)).dump());
   }
-  std::map<std::string, std::string> metadata{{"ss_network_module", "networks.lora"},
+  std::map<std::string, std::string> metadata{{"ss_network_module", names.network_module},
                                               {"ss_base_model_version", names.base_version},
-                                              {"ss_v2", family == UnetFamily::kVersion2 ? "True" : "False"},
+                                              {"ss_v2", family == NetworkFamily::kVersion2 ? "True" : "False"},
                                               {"ss_network_dim", common_number(ranks.empty() ? kernel_ranks : ranks)},
                                               {"ss_network_alpha", common_number(ranks.empty() ? kernel_alphas : alphas)}};
   if (!kernel_ranks.empty()) {
@@ -177,13 +173,16 @@ std::map<std::string, std::string> training_metadata(const Adapter& adapter, Une
 }
 
 /// Stability's description of a model (github.com/Stability-AI/ModelSpec), without the date, so that equal adapters are equal files.
-std::map<std::string, std::string> model_spec(const fs::path& file, UnetFamily family, const FamilyNames& names, bool predicts_velocity) {
-  return {{"modelspec.sai_model_spec", "1.0.1"},
-          {"modelspec.architecture", std::string(names.architecture) + "/lora"},
-          {"modelspec.implementation", names.implementation},
-          {"modelspec.title", file.stem().string()},
-          {"modelspec.resolution", names.resolution},
-          {"modelspec.prediction_type", predicts_velocity && family != UnetFamily::kVersion1 ? "v" : "epsilon"}};
+std::map<std::string, std::string> model_spec(const fs::path& file, const FamilyNames& names) {
+  std::map<std::string, std::string> metadata{{"modelspec.sai_model_spec", "1.0.1"},
+                                              {"modelspec.architecture", names.architecture + "/lora"},
+                                              {"modelspec.implementation", names.implementation},
+                                              {"modelspec.title", file.stem().string()},
+                                              {"modelspec.resolution", names.resolution}};
+  if (!names.prediction.empty()) {
+    metadata["modelspec.prediction_type"] = names.prediction;
+  }
+  return metadata;
 }
 
 /// The hashes that sd-scripts stores, of a file that has only metadata beginning with "ss_": those of AUTOMATIC1111's additional-networks
@@ -204,10 +203,13 @@ Tensor dora_scale(const LowRankUpdate& update) {
   return update.magnitude_O->view(shape);
 }
 
-std::vector<io::NamedTensor> named_pairs(const Adapter& adapter, UnetFamily family, at::ScalarType dtype) {
+std::vector<io::NamedTensor> named_pairs(const Adapter& adapter, NetworkFamily family, at::ScalarType dtype) {
   std::vector<io::NamedTensor> tensors;
-  for (const LowRankUpdate& update : rounded(adapter.low_rank(), dtype)) {
-    const std::string name = kohya_name(update.module, family, adapter.weights_file.string());
+  const std::string where = adapter.weights_file.string();
+  const std::vector<LowRankUpdate> updates =
+      with_original_modules(adapter.low_rank(), family == NetworkFamily::kVersion3 ? sd3_modules() : flux_modules(), where);
+  for (const LowRankUpdate& update : rounded(updates, dtype)) {
+    const std::string name = kohya_name(update.module, family, where);
     const FilePair pair = file_pair(update);
     tensors.push_back({name + ".lora_down.weight", pair.A});
     tensors.push_back({name + ".lora_up.weight", pair.B});
@@ -221,25 +223,26 @@ std::vector<io::NamedTensor> named_pairs(const Adapter& adapter, UnetFamily fami
 
 }  // namespace
 
-std::string pipeline_family(const Adapter& adapter) {
-  const std::optional<UnetFamily> family = told_by_modules(adapter);
-  return !family                            ? ""
-         : *family == UnetFamily::kXl       ? "Stable Diffusion XL"
-         : *family == UnetFamily::kVersion2 ? "Stable Diffusion 2"
-                                            : "Stable Diffusion 1";
-}
-
 bool is_kohya_pipeline(const fs::path& file) {
   return has_known_key(file, parse_pipeline_key);
 }
 
 std::string kohya_pipeline_refusal(const LowRankUpdate& update, const BaseFacts&) {
   const std::string component = component_of(update.module);
-  const bool is_unet = component == "unet", is_clip = component == "text_encoder" || component == "text_encoder_2";
-  const std::vector<std::string>& known = is_unet ? unet_modules() : clip_text_modules();
-  const bool is_known = std::find(known.begin(), known.end(), update.module.substr(component.size() + 1)) != known.end();
-  return (is_unet || is_clip) && is_known ? ""
-                                          : "modules for which kohya's format has no name here (UNets and CLIP text encoders have them)";
+  const std::string module = update.module.substr(component.size() + 1);
+  if (component == "transformer" && update.magnitude_O) {
+    return "transformers with DoRA magnitudes (lora-convert --bake --r R --model D turns them into plain LoRA)";
+  }
+  const auto is_among = [&module](const std::vector<std::string>& known) {
+    return std::find(known.begin(), known.end(), module) != known.end();
+  };
+  const bool is_known = component == "unet"          ? is_among(unet_modules())
+                        : component == "transformer" ? is_part_of(module, flux_modules()) || is_part_of(module, sd3_modules())
+                        : component == "text_encoder" || component == "text_encoder_2" ? is_among(clip_text_modules())
+                                                                                       : false;
+  return is_known ? ""
+                  : "modules for which kohya's format has no name here (UNets, the transformers of Stable Diffusion 3 and FLUX.1, and "
+                    "CLIP text encoders have them)";
 }
 
 Adapter read_kohya_pipeline(const fs::path& path, const BaseFacts&) {
@@ -251,8 +254,12 @@ Adapter read_kohya_pipeline(const fs::path& path, const BaseFacts&) {
     adapter.config[key] = value;
   }
   for (const auto& [module, parts] :
-       read_parts(path, parse_pipeline_key, "modules of a UNet or a CLIP text encoder, such as lora_unet_<module>.lora_down.weight")) {
-    adapter.updates.emplace_back(update_of_parts(module, parts, path.string() + ": module '" + module + "'"));
+       read_parts(path, parse_pipeline_key,
+                  "modules of a UNet, a transformer or a CLIP text encoder, such as lora_unet_<module>.lora_down.weight")) {
+    const LowRankUpdate stored = update_of_parts(module, parts, path.string() + ": module '" + module + "'");
+    for (LowRankUpdate& update : with_parts(stored, path.string())) {
+      adapter.updates.emplace_back(std::move(update));
+    }
   }
   adapter.options.use_dora = std::any_of(adapter.updates.begin(), adapter.updates.end(), [](const AdapterUpdate& update) {
     return std::get<LowRankUpdate>(update).magnitude_O.has_value();
@@ -261,17 +268,13 @@ Adapter read_kohya_pipeline(const fs::path& path, const BaseFacts&) {
 }
 
 void write_kohya_pipeline(const fs::path& file, const Adapter& adapter, const BaseFacts& base, const WriteOptions& options) {
-  const UnetFamily family = family_of(adapter, base);
-  const bool predicts_velocity = base.config.is_object() && base.config.value("prediction_type", Json("")) == "v_prediction";
-  const FamilyNames& names = family == UnetFamily::kXl         ? kNamesOfXl
-                             : family == UnetFamily::kVersion1 ? kNamesOf1
-                             : predicts_velocity               ? kNamesOf2Velocity
-                                                               : kNamesOf2;
+  const NetworkFamily family = family_of(adapter, base);
+  const FamilyNames names = metadata_names(family, base, adapter.weights_file.string());
   const std::vector<io::NamedTensor> tensors = named_pairs(adapter, family, options.dtype);
   std::map<std::string, std::string> metadata = training_metadata(adapter, family, names);
   io::save_tensors(file, tensors, metadata);
   metadata.merge(hashes_of(file));
-  metadata.merge(model_spec(file, family, names, predicts_velocity));
+  metadata.merge(model_spec(file, names));
   metadata.emplace("format", "pt");
   io::save_tensors(file, tensors, metadata);
 }

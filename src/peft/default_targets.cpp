@@ -22,7 +22,7 @@ constexpr const char* kGemma2Norms =
     "input_layernorm post_attention_layernorm pre_feedforward_layernorm post_feedforward_layernorm norm";
 constexpr const char* kLlamaNorms = "input_layernorm post_attention_layernorm norm";
 
-constexpr std::array<FamilyTargets, 13> kFamilyTargets{{
+constexpr std::array<FamilyTargets, 14> kFamilyTargets{{
     {"bert", "key value output.dense", "output.dense", "", "query value"},
     {"falcon", "query_key_value dense_4h_to_h", "dense_4h_to_h", "input_layernorm post_attention_layernorm ln_f", ""},
     {"gemma", "q_proj v_proj down_proj", "down_proj", kLlamaNorms, "q_proj v_proj"},
@@ -33,6 +33,7 @@ constexpr std::array<FamilyTargets, 13> kFamilyTargets{{
     {"llama", "k_proj v_proj down_proj", "down_proj", kLlamaNorms, "q_proj v_proj"},
     {"mistral", "k_proj v_proj down_proj", "down_proj", kLlamaNorms, ""},
     {"mixtral", "k_proj v_proj w2", "w2", "", ""},
+    {"phi", "q_proj v_proj fc2", "fc2", "input_layernorm final_layernorm", ""},
     {"qwen2", "q_proj v_proj down_proj", "down_proj", "post_attention_layernorm", "q_proj v_proj"},
     {"qwen3", "q_proj v_proj down_proj", "down_proj", "post_attention_layernorm", "q_proj v_proj"},
     {"roberta", "key value output.dense", "output.dense", "", "query key value dense"},

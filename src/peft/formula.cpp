@@ -26,6 +26,9 @@ FirstValues standard_normal() {
 
 FirstValues kaiming() {
   return [](const Tensor& tensor, const at::Generator& generator) {
+    if (tensor.numel() == 0) {
+      return;  // blocks of one value have no angles
+    }
     const int64_t fan_in = tensor.numel() / tensor.size(0);
     const double bound = 1.0 / std::sqrt(static_cast<double>(fan_in));
     tensor.uniform_(-bound, bound, generator);

@@ -73,6 +73,8 @@ class Formula {
   virtual bool takes_conv1d() const { return false; }
   /// Used if target_modules is null. @param of_lora the family's default for LoRA, which most methods share.
   virtual std::vector<std::string> default_targets(const std::vector<std::string>& of_lora) const { return of_lora; }
+  /// Warns of options with which new values, of no file, have an effect that a user may not expect. Called when they are created.
+  virtual void warn_of_start() const {}
   /// Adds keys without which PEFT would not read the adapter as it is meant.
   virtual void complete(nlohmann::json&) const {}
   /// The tensors for a projection. Throws config Error for one that the method cannot change with these options, and model Error for one

@@ -77,6 +77,8 @@ class FormulaMethod : public Method {
       start.emplace(*options_.init_from);
       require_base(options_.init_from->string(), start->metadata(), base_);
       stored = stored_tensors(*start);
+    } else {
+      formula_->warn_of_start();
     }
     settle_shared(take_shared_tensors(stored));
     formula_->move_shared(chosen_.hosts.front()->matrix()->device());

@@ -52,17 +52,18 @@ class HouseholderReflections : public nn::InputTransform {
 
 class Hra : public Formula {
  public:
-  explicit Hra(HraOptions options) : options_(std::move(options)) {
-    if (options_.init_weights && !options_.init_from && options_.apply_GS) {
+  explicit Hra(HraOptions options) : options_(std::move(options)) {}
+
+  std::string name() const override { return "HRA"; }
+  void warn_of_start() const override {
+    if (options_.init_weights && options_.apply_GS) {
       log::warn("[adapter.apply_GS] the adapter does not start as the unchanged model: directions that cancel in pairs cannot be "
                 "orthonormalised. PEFT starts from their rounding errors.");
-    } else if (options_.init_weights && !options_.init_from && options_.r % 2 != 0) {
+    } else if (options_.init_weights && options_.r % 2 != 0) {
       log::warn("[adapter.r] found " + std::to_string(options_.r) +
                 ": with an odd number of reflections the adapter does not start as the unchanged model, as in PEFT. Choose an even one.");
     }
   }
-
-  std::string name() const override { return "HRA"; }
   std::vector<FormulaPart> parts(const ProjectionFacts& projection) const override {
     const bool cancels = options_.init_weights && options_.r % 2 == 0 && !options_.apply_GS;
     return {{kDirections, {projection.inputs, options_.r}, cancels ? FirstValues(pairs) : kaiming()}};

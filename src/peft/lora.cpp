@@ -58,10 +58,12 @@ struct Start {
 
 class Lora : public Method {
  public:
-  Lora(const LoraOptions& options, nn::Model& model, BaseReference base, uint64_t seed, std::string adapter_name)
+  Lora(const LoraOptions& options, nn::Model& model, BaseReference base, uint64_t seed, std::string adapter_name,
+       const std::vector<ModuleStart>& starts)
       : options_(options),
         base_(std::move(base)),
         model_(model),
+        starts_(starts),
         adapter_name_(std::move(adapter_name)),
         chosen_(choose_hosts(options, model, /*warns=*/true)),
         base_values_(model, adapter_name_) {
@@ -72,8 +74,8 @@ class Lora : public Method {
     for (nn::Linear* host : chosen_.hosts) {
       attach(*host, seed);
     }
-    for (nn::Conv2d* host : chosen_.convolutions) {
-      attach(*host, seed);
+    for (nn::MatrixHost* host : chosen_.convolutions) {
+      attach_to_convolution(*host, seed);
     }
     if (chosen_.tied_head != nullptr) {
       attach_tied(*chosen_.tied_head);
@@ -129,18 +131,9 @@ class Lora : public Method {
     nn::base_weights_changed();
   }
 
-  struct Size {
-    int64_t rank;
-    double alpha;
-    double scale;
-  };
-  Size size_of(const nn::Host& host) const {
-    const int64_t rank = pattern_value(options_.rank_pattern, host.name(), options_.r, "adapter.rank_pattern");
-    const double alpha = pattern_value(options_.alpha_pattern, host.name(), options_.lora_alpha, "adapter.alpha_pattern");
-    return {rank, alpha, scale_of(alpha, rank, options_.use_rslora)};
-  }
+  PairSize size_of(const nn::Host& host) const { return pair_size(options_, host.name()); }
 
-  /// PiSSA and OLoRA start from a part of the weight, which a packed weight has only approximately.
+  /// These initializations start from a part of the weight, which a packed weight has only approximately.
   void require_start(const nn::Linear& host) const {
     if (!changes_base(options_.init) || !host.weights().front().is_quantised()) {
       return;
@@ -152,12 +145,16 @@ class Lora : public Method {
                                                 "path_initial_model_for_weight_conversion");
     }
     if (options_.use_dora) {
-      config_error("adapter.use_dora", "cannot be combined with \"pissa\" or \"olora\" " + with + ": choose another initialization");
+      config_error("adapter.use_dora", "cannot be combined with \"" + std::string(kNamedInits.name(options_.init)) + "\" " + with +
+                                           ": choose another initialization");
     }
   }
 
   /// LoftQ starts from the error of a packed weight; where there is none, and for an adapter that is read from a file, from zero.
-  LowRankStart start_of(const nn::Linear& host, const Size& size, uint64_t seed) const {
+  LowRankStart start_of(const nn::Linear& host, const PairSize& size, uint64_t seed) const {
+    if (!starts_.empty()) {
+      return given_start(host);
+    }
     const bool is_packed = host.weights().front().is_quantised();
     if (options_.init != LoraInit::kLoftq || !is_packed || options_.init_from) {
       return low_rank_start(options_, host, size.rank, size.scale, seed);
@@ -170,8 +167,17 @@ class Lora : public Method {
     return loftq_start(host, base_.plain_weight(host.name() + ".weight"), size.rank, size.scale, mix64(seed, hash_name(a_name(host))));
   }
 
+  LowRankStart given_start(const nn::Linear& host) const {
+    for (const ModuleStart& start : starts_) {
+      if (start.module == host.name()) {
+        return {start.A_RI.to(host.matrix()->device()).clone(), start.B_OR.to(host.matrix()->device()).clone()};
+      }
+    }
+    model_error(host.name(), "has no initial values among those that were computed from the data");
+  }
+
   void attach(nn::Linear& host, uint64_t seed) {
-    const Size size = size_of(host);
+    const PairSize size = size_of(host);
     require_start(host);
     const LowRankStart start = start_of(host, size, seed);
     if (changes_base(options_.init) && options_.keeps_base) {
@@ -181,69 +187,69 @@ class Lora : public Method {
     if (changes_base(options_.init)) {
       residuals_.take_out(host, start, size.scale, adapter_name_);
     }
-    nn::LowRank pair = pair_of(start, size);
-    if (options_.lora_bias) {
-      pair.bias_O = low_rank_bias_start(options_, host, size.rank, seed).requires_grad_(true);
-    }
-    attach(host, std::move(pair), size);
+    attach(host, pair_with_bias(start, host, size, seed), size);
   }
 
   /// [A; A0] and [B, -B0], as from Residuals::portable(). The parts that the file has are views of them.
-  void attach_with_start(nn::Linear& host, const Size& size, const LowRankStart& start) {
-    const Tensor A_RI = at::cat({start.A_RI, start.A_RI}, 0);
-    const Tensor B_OR = at::cat({start.B_OR, -start.B_OR}, 1);
-    attach(host, {adapter_name_, A_RI, B_OR, size.scale}, size);
+  void attach_with_start(nn::Linear& host, const PairSize& size, const LowRankStart& start) {
+    attach(host, {adapter_name_, at::cat({start.A_RI, start.A_RI}, 0), at::cat({start.B_OR, -start.B_OR}, 1), size.scale}, size);
   }
 
   /// A convolves as the base does, and B the single pixels of its result.
-  void attach(nn::Conv2d& host, uint64_t seed) {
-    const Size size = size_of(host);
+  void attach_to_convolution(nn::MatrixHost& host, uint64_t seed) {
+    const PairSize size = size_of(host);
     LowRankStart start = low_rank_start(options_, host, size.rank, size.scale, seed);
-    const nn::Conv2dShape& shape = host.shape();
-    start = {start.A_RI.view({size.rank, shape.in_channels, shape.kernel, shape.kernel}), start.B_OR.unsqueeze(2).unsqueeze(3)};
-    nn::LowRank pair = pair_of(start, size);
-    if (options_.lora_bias) {
-      pair.bias_O = low_rank_bias_start(options_, host, size.rank, seed).requires_grad_(true);
-    }
-    attach(host, std::move(pair), size);
+    std::vector<int64_t> of_A = host.matrix()->tensor().sizes().vec(), of_B(of_A.size(), 1);
+    of_A[0] = of_B[1] = size.rank;
+    of_B[0] = host.matrix()->out_features();
+    start = {start.A_RI.view(of_A), start.B_OR.view(of_B)};
+    attach(host, pair_with_bias(start, host, size, seed), size);
   }
 
   void attach(nn::Embedding& host, uint64_t seed) {
-    const Size size = size_of(host);
+    const PairSize size = size_of(host);
     LowRankStart start = embedding_start(options_, host, size.rank, seed);
     if (chosen_.tied_head != nullptr) {
       // PEFT initializes the shared pair as the head's.
       const LowRankStart of_head = low_rank_start(options_, *chosen_.tied_head, size.rank, size.scale, seed);
       start = {of_head.B_OR.t().contiguous(), of_head.A_RI.t().contiguous()};
     }
-    nn::LowRank pair = pair_of(start, size);
-    attach(host, std::move(pair), size);
+    attach(host, pair_of(start, size), size);
   }
 
   /// ensure_weight_tying: the head's A shares memory with the embeddings' B and vice versa. As in PEFT each is a parameter with its own
   /// gradient and moments, so that the optimizer updates the memory twice per step.
   void attach_tied(nn::Linear& head) {
     const nn::LowRank& shared = *chosen_.embeddings.front()->attached<nn::LowRank>().back();
-    const Size size = size_of(head);
+    const PairSize size = size_of(head);
     if (size.rank != shared.A_RI.size(0)) {
       config_error("adapter.rank_pattern", "ensure_weight_tying needs one rank for the embeddings and the head: found " +
                                                std::to_string(shared.A_RI.size(0)) + " and " + std::to_string(size.rank));
     }
-    nn::LowRank pair = pair_of({shared.B_OR.detach().t(), shared.A_RI.detach().t()}, size);
-    attach(head, std::move(pair), size);
+    attach(head, pair_of({shared.B_OR.detach().t(), shared.A_RI.detach().t()}, size), size);
+  }
+
+  nn::LowRank pair_with_bias(const LowRankStart& start, const nn::MatrixHost& host, const PairSize& size, uint64_t seed) const {
+    nn::LowRank pair = pair_of(start, size);
+    if (options_.lora_bias) {
+      pair.bias_O = low_rank_bias_start(options_, host, size.rank, seed).requires_grad_(true);
+    }
+    return pair;
   }
 
   /// The adapter is float32 whatever the dtype of the base (PEFT's autocast_adapter_dtype).
-  nn::LowRank pair_of(const LowRankStart& start, const Size& size) const {
+  nn::LowRank pair_of(const LowRankStart& start, const PairSize& size) const {
     return {adapter_name_, start.A_RI.requires_grad_(true), start.B_OR.requires_grad_(true), size.scale, options_.lora_dropout};
   }
 
   /// @param pair whose first `size.rank` directions are trained.
-  void attach(nn::MatrixHost& host, nn::LowRank pair, const Size& size) {
+  void attach(nn::MatrixHost& host, nn::LowRank pair, const PairSize& size) {
     if (options_.use_dora) {
       const at::NoGradGuard no_grad;
       const Tensor norm_O = pair.norms.computed(host.matrix(), pair.A_RI.flatten(1), pair.B_OR.flatten(1), pair.scale);
-      pair.magnitude_O = (pair.A_RI.dim() == 2 ? norm_O : norm_O.view({1, -1, 1, 1})).requires_grad_(true);
+      std::vector<int64_t> sizes(static_cast<size_t>(pair.A_RI.dim()), 1);
+      sizes[1] = norm_O.numel();
+      pair.magnitude_O = (pair.A_RI.dim() == 2 ? norm_O : norm_O.view(sizes)).requires_grad_(true);
     }
     if (pair.A_RI.dim() > 2) {
       train_convolution(host, pair, size);
@@ -263,7 +269,7 @@ class Lora : public Method {
   }
 
   /// The update's matrices share the memory of the trained tensors, which have the shapes of the file.
-  void train_convolution(const nn::MatrixHost& host, const nn::LowRank& pair, const Size& size) {
+  void train_convolution(const nn::MatrixHost& host, const nn::LowRank& pair, const PairSize& size) {
     LowRankUpdate update{.module = host.name(),
                          .A_RI = pair.A_RI.detach().flatten(1),
                          .B_OR = pair.B_OR.detach().flatten(1),
@@ -364,6 +370,7 @@ class Lora : public Method {
   LoraOptions options_;
   BaseReference base_;
   nn::Model& model_;
+  std::vector<ModuleStart> starts_;  ///< computed from data; empty: none
   std::string adapter_name_;
   ChosenHosts chosen_;
   std::set<std::string> adapted_;  ///< names of the modules with a pair
@@ -377,9 +384,9 @@ class Lora : public Method {
 }  // namespace
 
 std::unique_ptr<Method> attach_lora(const LoraOptions& options, nn::Model& model, const BaseReference& base, uint64_t seed,
-                                    const std::string& adapter_name) {
+                                    const std::string& adapter_name, const std::vector<ModuleStart>& starts) {
   const Start start(options, model);
-  auto lora = std::make_unique<Lora>(start.options, model, base, seed, adapter_name);
+  auto lora = std::make_unique<Lora>(start.options, model, base, seed, adapter_name, starts);
   if (start.folder) {
     lora->continue_from(*start.folder);
   }

@@ -7,9 +7,11 @@
 
 #include "lora/base/error.h"
 #include "lora/base/interrupt.h"
+#include "lora/peft/update.h"
 #include "peft/generators.h"
 #include "peft/keys.h"
 #include "peft/low_rank_svd.h"
+#include "peft/targets.h"
 
 namespace lora::peft {
 
@@ -17,6 +19,10 @@ namespace {
 
 std::string b_name(const nn::MatrixHost& host) {
   return tensor_name(host.name(), ParameterRole::kLowRankB);
+}
+
+std::string quoted(LoraInit init) {
+  return "\"" + std::string(kNamedInits.name(init)) + "\"";
 }
 
 /// Kaiming-uniform with a = sqrt(5) (He et al. 2015): U(-1/sqrt(columns), 1/sqrt(columns)), as nn.Linear itself.
@@ -56,14 +62,8 @@ LowRankStart orthogonal_start(const nn::MatrixHost& host, int64_t rank, uint64_t
 }
 
 /// Throws if the initialization cannot be a part of the weight.
-void require_part(const Tensor& weight_OI, int64_t rank, const std::string& module) {
-  const char* const where = "adapter.init_lora_weights";
-  const int64_t largest = std::min(weight_OI.size(0), weight_OI.size(1));
-  if (rank > largest) {
-    config_error(where, "\"pissa\" and \"olora\" start from a part of the weight: found r " + std::to_string(rank) + " for " + module +
-                            ", expected at most the smaller of its dimensions, " + std::to_string(largest) +
-                            ". Lower r, or add a rank_pattern.");
-  }
+void require_part(LoraInit init, const Tensor& weight_OI, int64_t rank, const std::string& module) {
+  require_rank_of_part(init, weight_OI.size(0), weight_OI.size(1), rank, module);
   if (!at::isfinite(weight_OI).all().item<bool>()) {
     model_error(module + ".weight", "has a value that is not finite, so it cannot be decomposed");
   }
@@ -84,13 +84,9 @@ LowRankStart olora_start(const Tensor& weight_OI, int64_t rank) {
 }
 
 LowRankStart part_of_host(const LoraOptions& options, const nn::MatrixHost& host, int64_t rank, double scale, uint64_t seed) {
-  if (host.tied()) {
-    config_error("adapter.init_lora_weights",
-                 "\"pissa\" and \"olora\" change the weight: found " + host.name() +
-                     ", which shares its weight with the embedding, expected a module with its own weight. Exclude it.");
-  }
+  require_own_weight(options.init, host);
   if (options.pissa_niter > 0) {
-    require_part(host.matrix()->dequantised(), rank, host.name());
+    require_part(options.init, host.matrix()->dequantised(), rank, host.name());
     return pissa_start(options.pissa_niter, host.matrix()->dequantised(), rank, scale, generator_of(seed, a_name(host)));
   }
   return part_of_weight(options, host.matrix()->dequantised(), rank, scale, host.name());
@@ -110,6 +106,29 @@ LowRankStart start_of(const LoraOptions& options, const nn::MatrixHost& host, in
 
 }  // namespace
 
+PairSize pair_size(const LoraOptions& options, const std::string& module) {
+  const int64_t rank = pattern_value(options.rank_pattern, module, options.r, "adapter.rank_pattern");
+  const double alpha = pattern_value(options.alpha_pattern, module, options.lora_alpha, "adapter.alpha_pattern");
+  return {rank, alpha, scale_of(alpha, rank, options.use_rslora)};
+}
+
+void require_own_weight(LoraInit init, const nn::MatrixHost& host) {
+  if (host.tied()) {
+    config_error("adapter.init_lora_weights", quoted(init) + " changes the weight: found " + host.name() +
+                                                  ", which shares its weight with the embedding, expected a module with its own weight. "
+                                                  "Exclude it.");
+  }
+}
+
+void require_rank_of_part(LoraInit init, int64_t outputs, int64_t inputs, int64_t rank, const std::string& module) {
+  const int64_t largest = std::min(outputs, inputs);
+  if (rank > largest) {
+    config_error("adapter.init_lora_weights", quoted(init) + " starts from a part of the weight: found r " + std::to_string(rank) +
+                                                  " for " + module + ", expected at most the smaller of its dimensions, " +
+                                                  std::to_string(largest) + ". Lower r, or add a rank_pattern.");
+  }
+}
+
 std::string a_name(const nn::MatrixHost& host) {
   return tensor_name(host.name(), ParameterRole::kLowRankA);
 }
@@ -123,7 +142,7 @@ LowRankStart low_rank_start(const LoraOptions& options, const nn::MatrixHost& ho
 }
 
 LowRankStart part_of_weight(const LoraOptions& options, const Tensor& weight_OI, int64_t rank, double scale, const std::string& module) {
-  require_part(weight_OI, rank, module);
+  require_part(options.init, weight_OI, rank, module);
   return options.init == LoraInit::kPissa ? pissa_start(/*niter=*/0, weight_OI, rank, scale, {}) : olora_start(weight_OI, rank);
 }
 

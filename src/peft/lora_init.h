@@ -15,10 +15,24 @@ struct LowRankStart {
   Tensor B_OR;
 };
 
+/// The rank of a module's pair, lora_alpha and the factor of B A x, after rank_pattern and alpha_pattern.
+struct PairSize {
+  int64_t rank;
+  double alpha;
+  double scale;
+};
+PairSize pair_size(const LoraOptions& options, const std::string& module);
+
+/// Throws config Error if the module shares its weight with another, from which the initialization would be subtracted too.
+void require_own_weight(LoraInit init, const nn::MatrixHost& host);
+
+/// Throws config Error if a weight of this shape has no part of this rank.
+void require_rank_of_part(LoraInit init, int64_t outputs, int64_t inputs, int64_t rank, const std::string& module);
+
 /// The name of a module's lora_A, with which its random numbers are seeded.
 std::string a_name(const nn::MatrixHost& host);
 
-/// PEFT's init_lora_weights. "eva", whose A comes from the data (lora/peft/eva.h), is initialized like `true` here. A pure function of
+/// PEFT's init_lora_weights. "eva", "corda" and "lora_ga", which come from the data, are initialized like `true` here. A pure function of
 /// the weight, the seed and the parameters' names. The initialization of PiSSA and OLoRA is a part of the weight, which is not
 /// changed here (Residuals subtracts it). Throws config Error for a rank that the initialization cannot have, and for PiSSA or OLoRA
 /// on a tied weight. Those of a convolution are matrices whose rows are kernels.

@@ -136,7 +136,7 @@ bool changes_base(const MethodOptions& options) {
 
 bool starts_from_data(const MethodOptions& options) {
   const LoraOptions* const lora = options.as<LoraOptions>();
-  return lora != nullptr && lora->init == LoraInit::kEva;
+  return lora != nullptr && starts_from_data(lora->init);
 }
 
 bool changes_weights(const std::string& peft_type) {

@@ -76,7 +76,7 @@ std::string component_of(const std::string& name) {
   const bool is_component = first.size() < name.size() && std::find(all.begin(), all.end(), first) != all.end();
   // GPT-2's modules begin with "transformer." too.
   if (is_component && first == kTransformerComponent) {
-    const std::string module = name.substr(first.size() + 1);
+    const std::string module = name.substr(first.size() + 1) + ".";  // some modules have these names themselves
     return starts_with_any(module, kTransformerStarts) || starts_with_any(module, kTransformerEnds) ? first : "";
   }
   return is_component ? first : "";

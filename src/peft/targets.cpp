@@ -83,10 +83,16 @@ class Exclusion {
   std::optional<Regex> regex_;
 };
 
+/// A host whose matrix is neither a projection's nor a table.
+bool is_convolution(const nn::Host& host) {
+  return dynamic_cast<const nn::MatrixHost*>(&host) != nullptr && dynamic_cast<const nn::Linear*>(&host) == nullptr &&
+         dynamic_cast<const nn::Embedding*>(&host) == nullptr;
+}
+
 /// PEFT starts a convolution's A and B from random numbers only.
 void require_start_of_convolution(const nn::Host& host, LoraInit init) {
   const bool is_random = init == LoraInit::kDefault || init == LoraInit::kRandom || init == LoraInit::kGaussian;
-  if (!is_random && dynamic_cast<const nn::Conv2d*>(&host) != nullptr) {
+  if (!is_random && is_convolution(host)) {
     config_error("adapter.init_lora_weights", "has no meaning for convolutions: found \"" + std::string(kNamedInits.name(init)) +
                                                   "\" and the convolution '" + host.name() +
                                                   "' among the targets, expected true, false or \"gaussian\"");
@@ -114,8 +120,9 @@ void require_adaptable_by_lora(const nn::Host& host, const LoraOptions& options)
                  "cannot be used with embeddings, as in PEFT: found the target '" + host.name() + "', expected projections");
   }
   if (changes_base(options.init)) {
-    config_error("adapter.init_lora_weights", "\"pissa\" and \"olora\" start from a part of a projection's weight: found the embedding '" +
-                                                  host.name() + "' among the targets. Remove it, or choose another initialization.");
+    config_error("adapter.init_lora_weights", "\"" + std::string(kNamedInits.name(options.init)) +
+                                                  "\" starts from a part of a projection's weight: found the embedding '" + host.name() +
+                                                  "' among the targets. Remove it, or choose another initialization.");
   }
 }
 
@@ -236,8 +243,8 @@ void sort_in(const std::set<const nn::Host*>& chosen, const std::vector<nn::Host
     require_adaptable(*host);
     if (auto* embedding = dynamic_cast<nn::Embedding*>(host)) {
       result.embeddings.push_back(embedding);
-    } else if (auto* convolution = dynamic_cast<nn::Conv2d*>(host)) {
-      result.convolutions.push_back(convolution);
+    } else if (is_convolution(*host)) {
+      result.convolutions.push_back(&dynamic_cast<nn::MatrixHost&>(*host));
     } else {
       result.hosts.push_back(&dynamic_cast<nn::Linear&>(*host));
     }

@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "lora/base/regex.h"
-#include "lora/nn/conv2d.h"
 #include "lora/nn/embedding.h"
+#include "lora/nn/linear.h"
 #include "lora/nn/model.h"
 #include "lora/peft/method.h"
 #include "lora/peft/options.h"
@@ -15,7 +15,7 @@ namespace lora::peft {
 struct ChosenHosts {
   std::vector<nn::Linear*> hosts;  ///< in the model's order
   std::vector<nn::Embedding*> embeddings;
-  std::vector<nn::Conv2d*> convolutions;
+  std::vector<nn::MatrixHost*> convolutions;
   nn::Linear* tied_head = nullptr;  ///< shares the embeddings' pair (ensure_weight_tying); not among hosts
   std::vector<TargetMatch> matches;
   ModuleChoice targets;  ///< as written to adapter_config.json: with defaults and all-linear spelled out

@@ -10,6 +10,10 @@ namespace {
 
 constexpr const char* kHead = "lm_head";
 
+/// Plain tensors up to this size are copied. Views of the file would keep packed tensors next to them in memory, because the system maps a
+/// file in pieces of up to 2 MiB.
+constexpr int64_t kMostCopiedBytes = int64_t{1} << 20;
+
 /// The module that a tensor belongs to.
 std::string module_of(const std::string& tensor) {
   return tensor.substr(0, tensor.rfind('.'));
@@ -84,7 +88,13 @@ io::StoredWeight QuantizingSource::weight(const std::string& name, const std::ve
 
 Tensor QuantizingSource::get(const std::string& name, const std::vector<int64_t>& shape, io::WeightRole role) {
   plain_.see(module_of(name));
-  return source_.get(name, shape, role);
+  const Tensor plain = source_.get(name, shape, role);
+  if (static_cast<int64_t>(plain.nbytes()) > kMostCopiedBytes) {
+    return plain;
+  }
+  const Tensor copy = plain.clone();
+  source_.release(name);
+  return copy;
 }
 
 }  // namespace lora::quantization

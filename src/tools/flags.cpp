@@ -95,10 +95,9 @@ namespace {
 
 /// Sets what the libraries that we use read from the environment only, when they first need it. A value that the user has set stays.
 void set_library_defaults() {
-  constexpr std::array<std::pair<const char*, const char*>, 4> kDefaults{{
-      // oneDNN, and LibTorch above it, cache a compiled matrix product for each shape: 1024 of them by default, about a megabyte each,
-      // and batches of varying lengths keep adding shapes. A run with 32 is as fast.
-      {"ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32"},
+  constexpr std::array<std::pair<const char*, const char*>, 3> kDefaults{{
+      // LibTorch caches what it derives from oneDNN's compiled products (ops/compiled_products.h): 1024 of them by default, and batches of
+      // varying lengths keep adding shapes. A run with 32 is as fast.
       {"LRU_CACHE_CAPACITY", "32"},
       // CUDA loads each kernel when it is first used instead of all of them at the start.
       {"CUDA_MODULE_LOADING", "LAZY"},

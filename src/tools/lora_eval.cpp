@@ -32,6 +32,9 @@ void add_data_flags(CLI::App& cli, lora::app::EvalRequest& request) {
       ->check(tools::whole_number(8, 1 << 14));
   cli.add_option("--cache-dir", request.cache_dir, "Images: keep what the encoders compute in this folder (default: a temporary folder)")
       ->type_name("DIR");
+  cli.add_option("--clip-skip", request.inference.clip_skip,
+                 "Images: layer of the CLIP encoders whose states are used, as model.clip_skip of the run (default: 1)")
+      ->type_name("N");
 }
 
 }  // namespace

@@ -68,6 +68,8 @@ void add_image_flags(CLI::App& cli, lora::app::GenerateImageRequest& request, lo
   add("--vae", inference.vae, "DIR", "Use this VAE instead of the pipeline's");
   add("--prediction-type", inference.prediction_type, "NAME",
       "What the network predicts, epsilon or v_prediction (default: as the scheduler's config says)");
+  add("--clip-skip", inference.clip_skip, "N",
+      "Layer of the CLIP encoders whose states are used: 1 is the usual one, 2 the one before it (default: 1)");
   add("--width", request.width, "N", "Width in pixels, a multiple of 8 (default: the model's)");
   add("--height", request.height, "N", "Height in pixels, a multiple of 8 (default: the model's)");
   for (CLI::Option* option : of_texts) {

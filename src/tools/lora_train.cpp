@@ -13,7 +13,8 @@ void add_init_flags(CLI::App& cli, lora::app::InitRequest& request) {
   };
   tools::begin_group(cli, tools::group::kGettingStarted);
   cli.add_option_function<std::pair<std::string, std::string>>(
-         "--init", take, "Write a first config for a model folder and a file of rows, and explain each value")
+         "--init", take,
+         "Write a first config for a model folder and a file of rows, or a pipeline and a folder of images, and explain each value")
       ->type_name("MODEL DATA");
   cli.add_option("--output", request.output, "Config file that --init creates (default: run.json)")->type_name("FILE");
 }

@@ -40,6 +40,15 @@ void register_calls() {
            operation(4, [](CallContext& context, int64_t host,
                            Arguments rest) { return context.project(host, rest[0].toTensor(), rest[1].toOptional<at::Tensor>()); }),
            c10::AliasAnalysisKind::FROM_SCHEMA),
+       torch::jit::Operator("lora_train::convolve(Any context, int host, Tensor x, Tensor? bias, int[] stride, int[] padding, int[] "
+                            "dilation) -> Tensor",
+                            operation(7,
+                                      [](CallContext& context, int64_t host, Arguments rest) {
+                                        return context.convolve(
+                                            host, rest[0].toTensor(), rest[1].toOptional<at::Tensor>(),
+                                            {rest[2].toIntVector(), rest[3].toIntVector(), rest[4].toIntVector()});
+                                      }),
+                            c10::AliasAnalysisKind::FROM_SCHEMA),
        torch::jit::Operator(
            "lora_train::look_up(Any context, int host, Tensor ids) -> Tensor",
            operation(3, [](CallContext& context, int64_t host, Arguments rest) { return context.look_up(host, rest[0].toTensor()); }),
@@ -69,6 +78,14 @@ class Caller {
       }
       for (Node* site : uses.conv1d) {
         project(site, plan.linear, site->input(1), site->input(0));
+      }
+    }
+    if (plan.convolution >= 0) {
+      for (Node* site : uses.convolutions) {
+        const auto& host = dynamic_cast<const ConvolutionHost&>(*hosts_.all[plan.convolution]);
+        Value* const bias = host.bias_in_use() ? none_ : site->input(2);
+        replace(site, "lora_train::convolve", plan.convolution,
+                {site->input(0), bias, site->input(3), site->input(4), site->input(5)});
       }
     }
     if (plan.table >= 0) {
@@ -162,6 +179,14 @@ at::Tensor CallContext::project(int64_t host, const at::Tensor& x, const std::op
   sizes.back() = linear.out_features();
   const at::Tensor y = linear.forward(x.reshape({-1, linear.in_features()}), pass_of(host, x)).view(sizes);
   return bias ? y + *bias : y;
+}
+
+at::Tensor CallContext::convolve(int64_t host, const at::Tensor& x, const std::optional<at::Tensor>& bias, const KernelMoves& moves) {
+  const auto& convolution = dynamic_cast<const ConvolutionHost&>(*hosts_.all[host]);
+  const at::Tensor kernels = convolution.matrix()->tensor();
+  TORCH_CHECK(x.dim() == kernels.dim() && x.size(1) == kernels.size(1), convolution.kind(), " of '", convolution.name(),
+              "': found an input of ", x.sizes(), ", expected [N, ", kernels.size(1), ", ...] with ", kernels.dim() - 2, " axes of places");
+  return convolution.forward(x, bias ? bias : convolution.bias_in_use(), moves, pass_of(host, x.movedim(1, -1)));
 }
 
 at::Tensor CallContext::dropout(int64_t site, const at::Tensor& x, double p) {

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "torchscript/convolution_host.h"
 #include "torchscript/network.h"
 #include "torchscript/row_keys.h"
 
@@ -22,6 +23,8 @@ class CallContext : public torch::CustomClassHolder {
 
   /// Projects x [..., I] to [..., O] with the host of that index, and adds `bias`, one that is not the host's own, if given.
   at::Tensor project(int64_t host, const at::Tensor& x, const std::optional<at::Tensor>& bias);
+  /// Convolves x [N, I, places...] with the host of that index, and adds `bias`, one that is not the host's own, if given.
+  at::Tensor convolve(int64_t host, const at::Tensor& x, const std::optional<at::Tensor>& bias, const KernelMoves& moves);
   /// Looks up rows of a table.
   at::Tensor look_up(int64_t host, const at::Tensor& ids);
   /// The base model's own dropout of that number, in a training pass.

@@ -155,11 +155,18 @@ class Check {
     at::Generator numbers =
         at::detail::createCPUGenerator(mix64(kCheckSeed, hash_name(network_.hosts().slot_names.at(weight.parameter().name))));
     const Tensor rows = at::randn({W.size(0), 2}, numbers, at::kFloat).to(W.device());
-    const Tensor columns = at::randn({2, W.size(1)}, numbers, at::kFloat).to(W.device());
+    const Tensor columns = at::randn({2, W.numel() / W.size(0)}, numbers, at::kFloat).to(W.device());
     // Large enough to be seen in half precision, and small compared with the weight.
     const double delta = rows.mm(columns).norm().item<double>(), own = W.to(at::kFloat).norm().item<double>();
     const double scale = own > 0 && delta > 0 ? 0.3 * own / delta : 0.1;
-    const Tensor A_RI = turned ? rows.t().contiguous() : columns, B_OR = turned ? columns.t().contiguous() : rows;
+    Tensor A_RI = turned ? rows.t().contiguous() : columns, B_OR = turned ? columns.t().contiguous() : rows;
+    if (W.dim() > 2) {  // a convolution
+      std::vector<int64_t> of_A = W.sizes().vec(), of_B(of_A.size(), 1);
+      of_A[0] = of_B[1] = 2;
+      of_B[0] = W.size(0);
+      A_RI = A_RI.view(of_A);
+      B_OR = B_OR.view(of_B);
+    }
     host.attach(nn::LowRank(kAdapter, A_RI.requires_grad_(true), B_OR.requires_grad_(true), scale));
   }
 

@@ -9,6 +9,7 @@
 
 #include "lora/base/error.h"
 #include "lora/base/text.h"
+#include "torchscript/convolution_host.h"
 
 namespace lora::torchscript {
 
@@ -47,6 +48,8 @@ class Maker {
     for (size_t i = 0; i < uses_.size(); ++i) {
       if (is_matrix(i)) {
         make_matrix_hosts(i);
+      } else if (is_kernel(i)) {
+        make_convolution(i);
       }
     }
     for (size_t i = 0; i < uses_.size(); ++i) {
@@ -65,6 +68,14 @@ class Maker {
   bool is_matrix(size_t i) const {
     const Slot& slot = lowered_.slots[i];
     return slot.is_parameter && slot.tensor.dim() == 2 && slot.tensor.is_floating_point();
+  }
+
+  /// The kernels of convolutions that nothing else uses.
+  bool is_kernel(size_t i) const {
+    const Slot& slot = lowered_.slots[i];
+    const SlotUses& uses = uses_[i];
+    return slot.is_parameter && slot.tensor.dim() > 2 && slot.tensor.is_floating_point() && !uses.convolutions.empty() &&
+           uses.others.empty() && uses.linear.empty() && uses.conv1d.empty() && uses.tables.empty();
   }
 
   /// "x.y" of "x.y.weight"; for other slot names the whole name.
@@ -117,7 +128,7 @@ class Maker {
       plan(slot).linear = add(std::move(tied));
       return;
     }
-    const Slot* bias = own_bias(i, sites, turned);
+    const Slot* bias = own_bias(i, sites, turned ? 0 : 2);
     SlotSource source(slot.tensor, bias == nullptr ? at::Tensor() : bias->tensor);
     nn::LinearShape shape{slot.tensor.size(1), slot.tensor.size(0), bias != nullptr};
     if (turned) {
@@ -127,6 +138,15 @@ class Maker {
     record(*linear, slot, bias);
     taken_.insert(i);
     plan(slot).linear = add(std::move(linear));
+  }
+
+  void make_convolution(size_t i) {
+    const Slot& slot = lowered_.slots[i];
+    const Slot* bias = own_bias(i, uses_[i].convolutions, 2);
+    auto convolution = std::make_unique<ConvolutionHost>(host_name(slot), slot.tensor, bias == nullptr ? at::Tensor() : bias->tensor);
+    record(*convolution, slot, bias);
+    taken_.insert(i);
+    plan(slot).convolution = add(std::move(convolution));
   }
 
   void make_hidden(size_t i) {
@@ -162,20 +182,20 @@ class Maker {
     plan(slot).weight = &host->add(part, slot.tensor);
     const auto is_convolution = [](const std::string& operation) { return operation.find("conv") != std::string::npos; };
     if (std::any_of(uses_[i].others.begin(), uses_[i].others.end(), is_convolution) && slot.tensor.dim() > 2) {
-      host->set_convolution(slot.tensor.dim() - 2);
+      host->set_convolution();
     }
   }
 
-  /// The bias of the same module, if it is added at every site of the weight and nowhere else.
-  const Slot* own_bias(size_t i, const std::vector<torch::jit::Node*>& sites, bool turned) {
+  /// The bias of the same module, if it is added at every site of the weight and nowhere else. @param input of a site that is its bias.
+  const Slot* own_bias(size_t i, const std::vector<torch::jit::Node*>& sites, size_t input) {
     const std::string module = module_part(lowered_.slots[i].name);
-    const int64_t bias = slot_index(lowered_, sites.front(), turned ? 0 : 2);
+    const int64_t bias = slot_index(lowered_, sites.front(), input);
     if (bias < 0 || lowered_.slots[bias].name != (module.empty() ? "bias" : module + ".bias") || lowered_.slots[bias].tensor.dim() != 1) {
       return nullptr;
     }
-    const torch::jit::Value* value = sites.front()->input(turned ? 0 : 2);
+    const torch::jit::Value* value = sites.front()->input(input);
     const bool everywhere =
-        std::all_of(sites.begin(), sites.end(), [&](const torch::jit::Node* site) { return site->input(turned ? 0 : 2) == value; });
+        std::all_of(sites.begin(), sites.end(), [&](const torch::jit::Node* site) { return site->input(input) == value; });
     if (!everywhere || value->uses().size() != sites.size()) {
       return nullptr;
     }
@@ -238,12 +258,6 @@ class Maker {
 
 }  // namespace
 
-void OtherModule::set_convolution(int64_t dimensions) {
-  kind_ = dimensions == 1   ? "Conv1d, which does not support adapters yet"
-          : dimensions == 2 ? "Conv2d, which does not support adapters yet"
-                            : kind_;
-}
-
 void HiddenLinear::add(std::unique_ptr<nn::Attachment> attachment) {
   const auto* pair = dynamic_cast<const nn::LowRank*>(attachment.get());
   if (pair == nullptr) {
@@ -266,7 +280,11 @@ at::Tensor effective_weight(const nn::MatrixHost& host) {
       weight = std::make_shared<const ops::DenseWeight>(pair->applied_to(weight));
     }
   }
-  return host.layout() == nn::WeightLayout::kInOut ? weight->dequantised().t() : weight->dequantised();
+  const at::Tensor values_OI = weight->dequantised();
+  if (dynamic_cast<const ConvolutionHost*>(&host) != nullptr) {
+    return values_OI.view(host.matrix()->tensor().sizes());
+  }
+  return host.layout() == nn::WeightLayout::kInOut ? values_OI.t() : values_OI;
 }
 
 Hosts make_hosts(const Lowered& lowered, const torch::jit::Module& module, const std::string& output) {

@@ -31,14 +31,14 @@ class HiddenLinear : public nn::Linear {
   std::string operations_;
 };
 
-/// A module to which no pair can be attached (norms, convolutions, tables that are added). Its tensors can be trained whole.
+/// A module to which no pair can be attached (norms, convolutions with groups, tables that are added). Its tensors can be trained whole.
 class OtherModule : public nn::Host {
  public:
   explicit OtherModule(std::string name) : Host(std::move(name)) {}
   const char* kind() const override { return kind_; }
   nn::BaseWeight& add(const std::string& part, const at::Tensor& tensor) { return add_weight(part, tensor, tensor.dim() > 1); }
-  /// Notes that the weight is the kernel of a convolution with this number of dimensions.
-  void set_convolution(int64_t dimensions);
+  /// Notes that the weight is the kernel of a convolution.
+  void set_convolution() { kind_ = "convolution that is grouped, transposed or padded by a word, which does not support adapters"; }
 
  private:
   const char* kind_ = "module without a linear operation or table";
@@ -60,6 +60,7 @@ class Unreached : public nn::Host {
 struct SlotPlan {
   int64_t linear = -1;                     ///< the host that computes its linear or addmm sites; -1: none
   int64_t table = -1;                      ///< the host that computes its embedding sites
+  int64_t convolution = -1;                ///< the host that computes its convolutions
   const nn::BaseWeight* weight = nullptr;  ///< replaces the slot's tensor in the graph; null: the slot's own tensor
   const HiddenLinear* hidden = nullptr;    ///< or: its effective weight replaces it
 };

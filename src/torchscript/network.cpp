@@ -163,7 +163,7 @@ c10::IValue Network::run_in_weight_space(const std::vector<c10::IValue>& argumen
   std::vector<c10::IValue> stack = arguments;
   for (const Slot& slot : impl_->plain.slots) {
     const SlotPlan& plan = hosts_.plans.at(slot.name);
-    const int64_t host = plan.linear >= 0 ? plan.linear : plan.table;
+    const int64_t host = plan.linear >= 0 ? plan.linear : plan.table >= 0 ? plan.table : plan.convolution;
     if (host >= 0) {
       stack.emplace_back(effective_weight(dynamic_cast<const nn::MatrixHost&>(*hosts_.all[host])));
     } else {

@@ -77,6 +77,18 @@ bool is_constant_one(const Value* value) {
   return constant && constant->isScalar() && constant->toScalar().toDouble() == 1.0;
 }
 
+/// A convolution that a pair can be attached to: padding is given by numbers, and there is one group.
+bool is_plain_convolution(const Node* node) {
+  static constexpr std::array<std::string_view, 3> kNames{"aten::conv1d", "aten::conv2d", "aten::conv3d"};
+  const bool is_general = node->kind() == c10::Symbol::fromQualString("aten::_convolution");
+  if ((!is_general && !is_one_of(node, kNames)) || node->input(4)->type()->kind() != c10::TypeKind::ListType) {
+    return false;
+  }
+  const std::optional<c10::IValue> groups = torch::jit::toIValue(node->input(is_general ? 8 : 6));
+  const std::optional<c10::IValue> transposed = is_general ? torch::jit::toIValue(node->input(6)) : std::optional(c10::IValue(false));
+  return groups && groups->isInt() && groups->toInt() == 1 && transposed && transposed->isBool() && !transposed->toBool();
+}
+
 /// The element of a tuple or the entry of a dictionary that `output` names, as in take_output; null if it is created elsewhere.
 const Value* taken_from(const Value* result, const std::string& output) {
   const Node* node = result->node();
@@ -110,6 +122,8 @@ void sort_in(const Use& use, SlotUses& uses) {
     uses.linear.push_back(use.user);
   } else if (kind == "aten::addmm" && use.offset == 2 && is_constant_one(use.user->input(3)) && is_constant_one(use.user->input(4))) {
     uses.conv1d.push_back(use.user);
+  } else if (use.offset == 1 && is_plain_convolution(use.user)) {
+    uses.convolutions.push_back(use.user);
   } else if (kind == "aten::embedding" && use.offset == 0) {
     uses.tables.push_back(use.user);
   } else if (!reads_no_values(use.user)) {

@@ -15,6 +15,8 @@ namespace lora::torchscript {
 struct SlotUses {
   std::vector<torch::jit::Node*> linear;  ///< aten::linear(x, W, b)
   std::vector<torch::jit::Node*> conv1d;  ///< aten::addmm(b, x, W): W is [in, out]
+  /// aten::conv1d, conv2d, conv3d or _convolution(x, W, b, stride, padding, dilation, …) with one group, not transposed
+  std::vector<torch::jit::Node*> convolutions;
   std::vector<torch::jit::Node*> tables;  ///< aten::embedding(W, ids)
   std::vector<std::string> others;        ///< names of the other operations that read its values
   bool is_multiplied = false;             ///< one of the others multiplies by it, as a matrix

@@ -162,7 +162,8 @@ void Denoising::require_fitting_options() const {
   }
   refuse_options_of_other_schedule();
   if (own.guidance_scale && !network_.takes_guidance()) {
-    config_error("training.guidance_scale", "found a value, expected no such key: the network is not told a guidance, as FLUX.1-dev is");
+    config_error("training.guidance_scale",
+                 "found a value, expected no such key: the network does not take the guidance scale as an input, as FLUX.1-dev does");
   }
   // Lin et al. 2024, section 3.2: at the last timestep the input is the noise itself, and its signal-to-noise ratio is 0.
   if (by_variance_ != nullptr && by_variance_->has_zero_terminal_snr() && by_variance_->prediction_type() == PredictionType::kEpsilon) {
@@ -225,6 +226,12 @@ void Denoising::require_fitting_images(const data::Dataset& images) const {
       data_error(example.origin.text(), "the latents do not fit the network: found " + std::to_string(image.latents[0]) +
                                             " channels, expected " + std::to_string(network_.latent_channels()) +
                                             ". Likely cause: latents of another family's VAE.");
+    }
+    const int64_t multiple = network_.side_multiple();
+    if (image.latents[1] % multiple != 0 || image.latents[2] % multiple != 0) {
+      data_error(example.origin.text(), "the latents do not fit the network: found sides of " + std::to_string(image.latents[1]) + " and " +
+                                            std::to_string(image.latents[2]) + ", expected multiples of " + std::to_string(multiple) +
+                                            ". Likely cause: data.resolution or buckets.step is not a multiple of 16.");
     }
     if (image.timestep && *image.timestep >= schedule_->num_timesteps()) {
       data_error(example.origin.text(), "the timestep is none of the schedule's: found " + std::to_string(*image.timestep) +

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "lora/base/file.h"
+#include "pipeline_case.h"
 #include "process.h"
 #include "support/paths.h"
 #include "tensor_file.h"
@@ -17,47 +18,11 @@ namespace {
 
 using ::testing::HasSubstr;
 
-/// A copy of a pipeline of tests/data/diffusion with its runs.
-struct PipelineCase {
-  TemporaryFolder scratch;
-  std::string name;
-
-  explicit PipelineCase(const std::string& family) : name(family) {
-    fs::copy(kData / "diffusion" / family, scratch / family, fs::copy_options::recursive);
-  }
-  fs::path operator/(const std::string& file) const { return scratch / (name + "/" + file); }
-  Outcome train(const std::string& run, const Arguments& more = {}) const {
-    return lora_train(with({"--config", (*this / ("run_" + run + ".json")).string()}, more));
-  }
-  Arguments command(const std::string& run, const Arguments& more) const {
-    return lora_train_command(with({"--config", (*this / ("run_" + run + ".json")).string()}, more));
-  }
-};
-
-/// The largest value of an F32 tensor.
-double largest_value(const StoredTensor& tensor) {
-  double largest = 0;
-  for (const float value : tensor.values()) {
-    largest = std::max(largest, std::abs(static_cast<double>(value)));
-  }
-  return largest;
-}
-
 void expect_reference_run(const std::string& family, const std::string& run) {
   const PipelineCase own(family);
   const Outcome outcome = own.train(run);
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
-  const Json expected = Json::parse(read_text(own / ("expected_" + run + ".json")));
-  const std::vector<Json> rows = read_rows(own / "out/metrics.jsonl");
-  ASSERT_EQ(rows.size(), expected["steps"].size());
-  for (size_t i = 0; i < rows.size(); ++i) {
-    const Json& step = expected["steps"][i];
-    for (const auto& [key, relative] : {std::pair("loss", 1e-6), std::pair("learning_rate", 1e-6), std::pair("grad_norm", 1e-4)}) {
-      EXPECT_NEAR(rows[i][key].get<double>(), step[key].get<double>(), relative * step[key].get<double>() + 1e-12)
-          << family << " " << run << ": " << key << " of step " << i + 1;
-    }
-  }
-  EXPECT_EQ(rows[4]["num_tokens"], 4) << "images";
+  expect_reference_steps(own, run);
   const std::map<std::string, StoredTensor> trained = stored_tensors(own / "out"), all = stored_tensors(own.scratch / family);
   size_t count = 0;
   for (const auto& [name, tensor] : all) {
@@ -87,6 +52,7 @@ TEST(Denoising, EqualsDiffusersAndPeftOnAttention) {
 
 TEST(Denoising, EqualsDiffusersAndPeftWithFlowMatching) {
   expect_reference_run("sd3", "adapter");
+  expect_reference_run("flux", "adapter");
   const PipelineCase own("sd3");
   const std::map<std::string, StoredTensor> expected = stored_tensors(own.scratch / "sd3");
   for (const auto& [scheme, precondition] : {std::pair("sigma_sqrt", false), std::pair("cosmap", true)}) {
@@ -107,6 +73,8 @@ TEST(Denoising, EqualsDiffusersAndPeftWithFlowMatching) {
   refuses({"--set", "training.snr_gamma=5"}, "training.snr_gamma");
   refuses({"--set", "training.input_perturbation=0.1"}, "training.input_perturbation");
   refuses({"--set", "training.rescale_betas_zero_snr=true"}, "training.rescale_betas_zero_snr");
+  refuses({"--set", "model.prediction_type=epsilon"}, "model.prediction_type");
+  refuses({"--set", "training.guidance_scale=2"}, "training.guidance_scale");
 }
 
 TEST(Denoising, EqualsDiffusersAndPeftOnConvolutions) {
@@ -149,34 +117,6 @@ const Arguments kDrawn{"--set", "training.save_steps=3",   "--set", "data.shuffl
                        "--set", "training.eval_steps=6",   "--set", "data.eval_fraction=0.3", "--set", "training.noise_offset=0.1",
                        "--set", "training.eval_timesteps=4"};
 
-/// Copies the rows of a case without `noise` and `timestep`.
-void write_rows_to_draw_for(const PipelineCase& own) {
-  std::string rows;
-  fs::create_directories(own / "drawn");
-  for (int i = 0; i < 10; ++i) {
-    const std::string name = std::to_string(i) + ".safetensors";
-    const std::string file = read_text(own / ("rows/" + name));
-    uint64_t length = 0;
-    std::memcpy(&length, file.data(), sizeof(length));
-    const Json header = Json::parse(file.substr(sizeof(length), length));
-    Json kept;
-    std::string data;
-    for (const auto& [key, value] : header.items()) {
-      if (key != "noise" && key != "timestep" && key != "__metadata__") {
-        const auto begin = value["data_offsets"][0].get<size_t>(), end = value["data_offsets"][1].get<size_t>();
-        kept[key] = value;
-        kept[key]["data_offsets"] = {data.size(), data.size() + end - begin};
-        data += file.substr(sizeof(length) + length + begin, end - begin);
-      }
-    }
-    const std::string text = kept.dump();
-    const uint64_t size = text.size();
-    write_text(own / ("drawn/" + name), std::string(reinterpret_cast<const char*>(&size), sizeof(size)) + text + data);
-    rows += Json{{"file_name", "drawn/" + name}}.dump() + "\n";
-  }
-  write_text(own / "drawn.jsonl", rows);
-}
-
 TEST(Denoising, ResumesAfterAKillBitByBit) {
   const PipelineCase own("sdxl");
   write_rows_to_draw_for(own);
@@ -218,48 +158,6 @@ TEST(Denoising, AccumulationChangesNothing) {
   const auto first = stored_tensors(own / "one"), second = stored_tensors(own / "two");
   for (const auto& [name, tensor] : first) {
     EXPECT_LE(largest_difference(tensor, second.at(name)), 1e-5) << name;
-  }
-}
-
-/// The values of a BF16 tensor.
-std::vector<float> widened(const StoredTensor& tensor) {
-  std::vector<float> values(tensor.bytes.size() / 2);
-  for (size_t i = 0; i < values.size(); ++i) {
-    std::memcpy(reinterpret_cast<char*>(&values[i]) + 2, tensor.bytes.data() + 2 * i, 2);
-  }
-  return values;
-}
-
-TEST(Denoising, TrainsAWholeNetworkAndWritesAPipeline) {
-  const PipelineCase own("sd1");
-  write_rows_to_draw_for(own);
-  const Arguments full{"--set", "adapter=null", "--set", "data.train.0.path=drawn.jsonl", "--set", "training.max_steps=6",
-                       "--set", "training.learning_rate=1e-4"};
-  const auto run = [&](const Arguments& more) { return own.train("attention", with(full, more)); };
-  const Outcome whole = run({"--set", "output_dir=whole"});
-  ASSERT_EQ(whole.exit_code, 0) << whole.err;
-  EXPECT_THAT(whole.err, HasSubstr("lora-generate --image"));
-  ASSERT_EQ(run({"--set", "output_dir=parts", "--set", "training.save_steps=3"}).exit_code, 0);
-  EXPECT_FALSE(fs::exists(own / "parts/checkpoint-3/vae"));
-  const std::string checkpoint = (own / "parts/checkpoint-3").string();
-  const Outcome resumed = run({"--set", "output_dir=rest", "--set", "training.save_steps=3", "--resume", checkpoint});
-  ASSERT_EQ(resumed.exit_code, 0) << resumed.err;
-  const std::string weights = "unet/diffusion_pytorch_model.safetensors";
-  EXPECT_EQ(read_text(own / ("rest/" + weights)), read_text(own / ("whole/" + weights)));
-  EXPECT_NE(read_text(own / ("whole/" + weights)), read_text(own / ("model/" + weights)));
-  EXPECT_EQ(read_text(own / "whole/tokenizer/vocab.json"), read_text(own / "model/tokenizer/vocab.json"));
-  const Outcome again = own.train("attention", {"--set", "model.path=whole", "--set", "training.max_steps=1", "--set",
-                                                "adapter.init_from=null"});
-  EXPECT_EQ(again.exit_code, 0) << "the result is a base: " << again.err;
-  EXPECT_EQ(run({"--set", "output_dir=whole"}).exit_code, 0) << "a finished run is left alone";
-
-  const Outcome some = run({"--set", "output_dir=some", "--set", "training.train_parameters=[\"attn2\"]"});
-  ASSERT_EQ(some.exit_code, 0) << some.err;
-  const auto before = stored_tensors(own / "model/unet"), after = stored_tensors(own / "some/unet");
-  ASSERT_EQ(before.size(), after.size());
-  for (const auto& [name, tensor] : after) {
-    const bool is_trained = name.find("attn2") != std::string::npos;
-    EXPECT_EQ(tensor.values() != widened(before.at(name)), is_trained) << name;
   }
 }
 

@@ -94,6 +94,9 @@ TEST(Image, TakesAdaptersOfOtherPrograms) {
   }
   const std::string weights = (fs::path(model) / "vae/diffusion_pytorch_model.safetensors").string();
   own.fails(4, {"--output", (own.folder / "bad.png").string(), "--adapter", weights}, {"diffusion_pytorch_model.safetensors"});
+  // Of another family: the message names the file, not the folder into which it was converted.
+  const std::string other = (kData / "diffusion/lora/sdxl/kohya.safetensors").string();
+  own.fails(4, {"--output", (own.folder / "bad.png").string(), "--adapter", other}, {other});
 }
 
 TEST(Image, ReplacesPartsOfThePipeline) {
@@ -101,6 +104,10 @@ TEST(Image, ReplacesPartsOfThePipeline) {
   const std::string plain = own.image("sd1", {}), file = (own.folder / "bad.png").string();
   EXPECT_EQ(own.image("sd1", {"--vae", (family_folder("sd1") / "model/vae").string(), "--prediction-type", "epsilon"}), plain);
   EXPECT_NE(own.image("sd1", {"--prediction-type", "v_prediction"}), plain);
+  EXPECT_EQ(own.image("sd1", {"--clip-skip", "1"}), plain);
+  EXPECT_NE(own.image("sd1", {"--clip-skip", "2"}), plain);
+  own.fails(2, {"--output", file, "--clip-skip", "4"}, {"clip_skip", "found 4, expected 1 to 3"});
+  own.fails(2, {"--output", file, "--clip-skip", "0"}, {"--clip-skip", "found 0"});
   own.fails(2, {"--output", file, "--prediction-type", "noise"}, {"--prediction-type", "noise", "v_prediction"});
   EXPECT_THAT(own.run("sd1", {"--output", (own.folder / "a.png").string(), "--variant", "fp16"}).err, HasSubstr("the variant fp16"));
   own.fails(4, {"--output", file, "--vae", (own.folder / "none").string()}, {"none"});

@@ -202,5 +202,34 @@ TEST_F(Init, Usage) {
   EXPECT_EQ(lora_train({"--config", path("pretrain.json"), "--output", path("first.json"), "--print-config"}).exit_code, 2);
 }
 
+TEST(InitImages, WritesAConfigThatARunAccepts) {
+  const TemporaryFolder scratch;
+  fs::create_directories(scratch / "drawings");
+  for (const char* const name : {"rgb", "palette", "rgba"}) {
+    fs::copy(kData / "image" / (std::string(name) + ".png"), scratch / "drawings" / (std::string(name) + ".png"));
+    write_text(scratch / "drawings" / (std::string(name) + ".txt"), "a drawing");
+  }
+  const std::string config = (scratch / "first.json").string(), images = (scratch / "drawings").string();
+  const Arguments init{"lora-train", "--init", (kData / "diffusion/sd1/model").string(), images, "--output", config};
+  const Outcome written = run_tool(init);
+  ASSERT_EQ(written.exit_code, 0) << written.err;
+  EXPECT_THAT(written.out, AllOf(HasSubstr("Stable Diffusion 1 in bfloat16"), HasSubstr("64 x 64 pixels"), HasSubstr("3 images"),
+                                 HasSubstr("0 without a caption"), HasSubstr("3 have fewer pixels")));
+  const Json chosen = Json::parse(read_text(config));
+  EXPECT_EQ(chosen["training"]["objective"], "denoising");
+  EXPECT_EQ(chosen["data"]["resolution"], 64);
+  const Outcome checked = run_tool({"lora-train", "--config", config, "--set", "model.device=cpu", "--set",
+                                    "output_dir=" + (scratch / "run").string(), "--dry-run"});
+  ASSERT_EQ(checked.exit_code, 0) << checked.err;
+  EXPECT_THAT(checked.out, AllOf(HasSubstr("pixels, latents [4, "), HasSubstr("text states [77, 16]: a drawing\n  ids 602 ")));
+  fs::remove(config);
+  fs::remove(scratch / "drawings/rgb.txt");
+  EXPECT_THAT(run_tool(init).out, HasSubstr("1 image without a caption"));
+  fs::remove(config);
+  write_text(scratch / "drawings/rgb.png", "no image");
+  EXPECT_EQ(run_tool(init).exit_code, 3);
+  EXPECT_FALSE(fs::exists(config));
+}
+
 }  // namespace
 }  // namespace lora::test

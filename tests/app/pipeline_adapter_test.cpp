@@ -41,6 +41,7 @@ class PipelineAdapter : public testing::Test {
     const Json found = Json::parse(outcome.out);
     EXPECT_TRUE(found["only_in_first"].empty() && found["only_in_second"].empty()) << outcome.out;
     ASSERT_FALSE(found["modules"].empty());
+    EXPECT_EQ(found["config"].is_null(), fs::is_regular_file(first) || fs::is_regular_file(second));
     for (const Json& module : found["modules"]) {
       EXPECT_LE(module["relative_difference"].get<double>(), tolerance) << module;
     }
@@ -172,9 +173,11 @@ TEST_F(PipelineAdapter, IsCombinedAndRefusedWhereItDoesNotFit) {
   expect_refused(merge(model("sd1"), (kData / "llama/gqa/adapter").string()), 4, {"not an adapter of a text-to-image pipeline", "unet"});
   expect_refused(merge(model("sd1"), file("sd1/peft"), {"--verify"}), 2, {"--verify", "text-to-image pipeline"});
   expect_refused(merge(model("sd1"), file("sd1_dora/kohya.safetensors"), {"--unmerge"}), 4, {"DoRA", "unmerged"});
-  expect_refused(merge(model("sd1") + "/unet/diffusion_pytorch_model.safetensors", file("sd1/peft")), 2,
-                 {"single file", "model_index.json"});
+  expect_refused(merge(model("sd1") + "/unet/diffusion_pytorch_model.safetensors", file("sd1/peft")), 4,
+                 {"a component of a pipeline in diffusers' layout"});
   EXPECT_FALSE(fs::exists(at("x")));
+  expect_refused({"lora-convert", "--extract", "--base", model("sd1") + "/unet", "--tuned", model("sd1"), "--r", "2", "--output", at("x")},
+                 4, {"--base", "UNet2DConditionModel", "model_index.json"});
   expect_refused({"lora-convert", "--extract", "--base", model("sd1"), "--tuned", model("sd1"), "--target-modules", "to_z", "--r", "2",
                   "--output", at("x")},
                  2, {"--target-modules", "to_z"});

@@ -76,10 +76,10 @@ Json expected(const std::string& name) {
   return Json::parse(read_text(kRowScripts / "row_runs" / name / "expected.json"));
 }
 
-TEST_F(ModuleRows, AdaptersOfConvolutionsAreRefused) {
-  const Outcome outcome = train("vision", "conv", {"adapter.init_from=null", "adapter.target_modules=[\"patches\", \"head\"]"});
+TEST_F(ModuleRows, DoraOfConvolutionsHasNoDropout) {
+  const Outcome outcome = train("convolutions", "conv", {"adapter.init_from=null", "adapter.use_dora=true", "adapter.lora_dropout=0.1"});
   EXPECT_EQ(outcome.exit_code, 2);
-  EXPECT_THAT(outcome.err, HasSubstr("'patches': found a module of kind Conv2d, which does not support adapters yet"));
+  EXPECT_THAT(outcome.err, testing::AllOf(HasSubstr("adapter.lora_dropout"), HasSubstr("'image', a Conv2d of a TorchScript model")));
 }
 
 TEST_F(ModuleRows, ARunEqualsPythonsAndItsAdapterEvaluatesAndMerges) {
@@ -88,6 +88,7 @@ TEST_F(ModuleRows, ARunEqualsPythonsAndItsAdapterEvaluatesAndMerges) {
   };
   for (const Case& of : {Case{"perceptron", "perceptron", "features", "features", "regression"},
                          Case{"vision", "vision", "images", "features", "sequence_classification"},
+                         Case{"convolutions", "convolutions", "images", "features", "sequence_classification"},
                          Case{"document_classifier", "document_classifier", "documents", "classification", "sequence_classification"},
                          Case{"perceptron_loss", "perceptron_loss", "features", "features", "module_loss"}}) {
     SCOPED_TRACE(of.name);

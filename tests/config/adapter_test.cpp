@@ -101,6 +101,8 @@ TEST(Adapter, WholePeftConfigPastedIn) {
                                            "ensure_weight_tying",
                                            "init_lora_weights",
                                            "eva_config",
+                                           "corda_config",
+                                           "lora_ga_config",
                                            "loftq_config",
                                            "layers_to_transform",
                                            "layers_pattern",
@@ -206,10 +208,17 @@ TEST(Adapter, FindingsOfStarts) {
     expect(
         R"({"init_lora_weights": ")" + std::string(name) + "\"}",
         "[adapter.init_lora_weights] found \"" + std::string(name) +
-            R"(", expected one of true, false, "gaussian", "orthogonal", "pissa", "olora", "loftq", "eva", or "pissa_niter_N" with N from 1 to 9999)");
+            R"(", expected one of true, false, "gaussian", "orthogonal", "pissa", "olora", "loftq", "eva", "corda", )" +
+            R"("lora_ga", or "pissa_niter_N" with N from 1 to 9999)");
   }
   expect(R"({"init_lora_weights": 1})", "[adapter.init_lora_weights] found 1, expected one of true, false");
-  expect(R"({"init_lora_weights": "lora_ga"})", "found \"lora_ga\", which this version does not support");
+  expect(R"({"init_lora_weights": "mica"})", "found \"mica\", which this version does not support");
+  expect(R"({"corda_config": {"corda_method": "kpm"}})", "[adapter.corda_config] needs init_lora_weights \"corda\": found true");
+  expect(R"({"init_lora_weights": "corda", "corda_config": {"corda_method": "both"}})",
+         "[adapter.corda_config.corda_method] found \"both\", expected \"ipm\" or \"kpm\"");
+  expect(R"({"init_lora_weights": "eva", "lora_ga_config": {"scale": "unit"}})",
+         "[adapter.lora_ga_config] needs init_lora_weights \"lora_ga\": found \"eva\"");
+  expect(R"({"init_lora_weights": "lora_ga", "lora_ga_config": {"stable_gamma": 0}})", "[adapter.lora_ga_config.stable_gamma] found 0");
   expect(R"({"loftq_config": {"loftq_bits": 4}})", "[adapter.loftq_config] needs init_lora_weights \"loftq\": found true");
   expect(R"({"init_lora_weights": "pissa", "use_rslora": true, "rank_pattern": {"q_proj": 4}})",
          "[adapter.init_lora_weights] cannot be combined with use_rslora and a rank_pattern or alpha_pattern");

@@ -63,7 +63,6 @@ TEST(Denoising, FindingsNameTheKey) {
       {"data.max_length=77", "[data.max_length] found 77 with training.objective \"denoising\""},
       {"data.tokens_per_batch=100", "[data.tokens_per_batch] found 100"},
       {"adapter.task_type=CAUSAL_LM", "[adapter.task_type] found \"CAUSAL_LM\""},
-      {"model.quantization.type=nf4", "[model.quantization] found {"},
       {"model.base_dropout=0.1", "[model.base_dropout] found 0.1"},
       {"model.prediction_type=sample", "[model.prediction_type] found \"sample\", expected"},
       {"training.cuda_graphs=true", "[training.cuda_graphs] found true"},
@@ -77,6 +76,10 @@ TEST(Denoising, FindingsNameTheKey) {
       {"training.unet_lr=1e-4", "write 'training.learning_rate'"},
       {"data.train_data_dir=x", "write 'data.train'"},
       {"data.instance_prompt=x", "write 'data.train'"},
+      {"model.clip_skip=0", "[model.clip_skip] found 0"},
+      {"training.clip_skip=2", "it belongs at 'model.clip_skip'"},
+      {"adapter.conv_dim=4", "write 'adapter.rank_pattern'"},
+      {"data.keep_tokens=1", "captions are read as they are written"},
   };
   for (const auto& [setting, finding] : cases) {
     EXPECT_THAT(sandbox.findings(denoising_run(), {setting}), ElementsAre(HasSubstr(finding))) << setting;
@@ -89,7 +92,7 @@ TEST(Denoising, KeysAreOnlyForIt) {
   const Sandbox sandbox;
   const std::vector<std::string> settings{"training.snr_gamma=5",         "training.noise_offset=0.1",  "training.prior_loss_weight=0",
                                           "training.max_timestep=9",      "training.eval_timesteps=4",  "model.variant=fp16",
-                                          "model.prediction_type=epsilon", "model.vae=x"};
+                                          "model.prediction_type=epsilon", "model.vae=x", "model.clip_skip=2"};
   for (const std::string& setting : settings) {
     const std::string key = setting.substr(0, setting.find('='));
     EXPECT_THAT(sandbox.findings(smallest(), {setting}),

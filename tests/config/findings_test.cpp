@@ -105,8 +105,8 @@ TEST(Findings, NotInThisVersion) {
       {"training.report_to=wandb", "…[training.report_to] found \"wandb\", expected one of \"none\", [], [\"none\"]"},
       {"training.objective=dpo", "…[training.objective]"},
       {"adapter.peft_type=POLY", "…found \"POLY\", expected one of \"LORA\", \"PREFIX_TUNING\""},
-      {"adapter.init_lora_weights=corda",
-       "…found \"corda\", which this version does not support, expected one of true, false, \"gaussian\""},
+      {"adapter.init_lora_weights=mica",
+       "…found \"mica\", which this version does not support, expected one of true, false, \"gaussian\""},
   });
 }
 

@@ -122,7 +122,8 @@ void check_gated(const CudaKernels& kernels, const std::function<Tensor(const Te
 TEST_P(Kernels, GatedActivationForwardAndBackward) {
   for (const at::ScalarType type : kKernelTypes) {
     for (const auto& [rows, columns] : std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {3, 7}, {2, 96}, {5, 1536}, {2, 4104}}) {
-      for (const Activation kind : {Activation::kSilu, Activation::kGeluTanh, Activation::kGelu, Activation::kRelu}) {
+      for (const Activation kind :
+           {Activation::kSilu, Activation::kGeluTanh, Activation::kGelu, Activation::kRelu, Activation::kReluSquared}) {
         check_gated(kernels(), copier(), {type, rows, columns, kind});
       }
     }

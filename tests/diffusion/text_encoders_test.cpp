@@ -48,7 +48,7 @@ TEST(TextEncoders, IdsAndStatesAreThoseOfDiffusers) {
     if (family == "sdxl") {
       expect_close(condition.pooled_NP, expected.tensor("text.pooled"), 1e-6, family);
     } else {
-      const TextEncoders skipping(pipeline, at::kFloat, /*clip_skip=*/1);
+      const TextEncoders skipping(Pipeline({.path = pipeline.path(), .clip_skip = 2}), at::kFloat);
       expect_close(skipping.encode(captions).states_NSD, expected.tensor("text.clip_skip_1"), 1e-6, family);
     }
   }
@@ -105,8 +105,10 @@ TEST(TextEncoders, RefuseWhatDoesNotFit) {
   refused("num_hidden_layers", 4, {"text_model.encoder.layers.3", "is missing"});
   refused("layer_norm_eps", 0, {"layer_norm_eps"});
   refused("hidden_size", "16", {"hidden_size"});
-  lora::test::expect_error(ErrorKind::kConfig, {"clip_skip", "below the 3 layers"},
-                           [] { TextEncoders(Pipeline({pipeline_folder("sd1")}), at::kFloat, 3); });
+  lora::test::expect_error(ErrorKind::kConfig, {"clip_skip", "found 4, expected 1 to 3"},
+                           [] { TextEncoders(Pipeline({.path = pipeline_folder("sd1"), .clip_skip = 4}), at::kFloat); });
+  lora::test::expect_error(ErrorKind::kConfig, {"clip_skip", "found 3, expected 1 to 2"},
+                           [] { TextEncoders(Pipeline({.path = pipeline_folder("sdxl"), .clip_skip = 3}), at::kFloat); });
   std::filesystem::remove_all(folder / "sd1");
   const std::filesystem::path path = lora::test::copied_pipeline("sd1", folder);
   change_config(path / "tokenizer" / "tokenizer_config.json", "tokenizer_class", "GPT2Tokenizer");

@@ -30,7 +30,7 @@ PUBLIC_TORCH_HEADERS = {"ATen/core/Tensor.h", "c10/core/Device.h", "c10/core/Sca
 NOT_AREAS = {"pch"}  # folders of src/ that hold no code of ours
 SPDLOG_FILES = {"src/base/log.cpp"}
 ENVIRONMENT_FILES = {"src/base/log.cpp"}  # NO_COLOR, in addition to everything in src/tools/
-ENVIRONMENT_WRITERS = {"src/nn/device.cpp"}  # cuBLAS's variable, which depends on the config, in addition to src/tools/
+ENVIRONMENT_WRITERS = {"src/nn/device.cpp", "src/ops/gemm.cpp"}  # variables of libraries that depend on the run, in addition to src/tools/
 SYSTEM_FILE_READERS = {"src/base/control_group.cpp", "src/nn/device.cpp", "src/torchscript/trial.cpp"}  # only of /proc and /sys
 # What only some files may do, and what the others call instead: (pattern, files or folders, advice).
 RESERVED = [

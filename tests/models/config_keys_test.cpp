@@ -1,56 +1,35 @@
 // The effect of each key of config.json, compared with transformers (scripts/golden/config_keys.py), and that every key is known.
 #include <ATen/ATen.h>
-#include <c10/util/accumulate.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 
-#include "lora/io/tensors.h"
 #include "lora/models/base_model.h"
 #include "lora/models/family_files.h"
 #include "lora/nn/document_scorer.h"
 #include "lora/nn/linear.h"
 #include "support/batches.h"
 #include "support/expect_error.h"
-#include "support/paths.h"
+#include "support/formula_weights.h"
 #include "support/temporary_folder.h"
 
 namespace lora::models {
 namespace {
 
 /// The script's DOCUMENT.
-const test::Document kDocument{{3, 14, 7, 1, 22, 9, 4, 17, 30, 11, 2, 28, 5, 19, 8, 26, 13, 6, 31, 10, 24, 15, 29, 12}, {}, 0, 0};
+const test::Document kDocument{{test::kFormulaDocument.begin(), test::kFormulaDocument.end()}, {}, 0, 0};
 
 /// Values that transformers supports and this program does not: each is refused by name.
 const std::set<std::string> kRefused{
     "alibi", "use_bidirectional_attention", "is_decoder", "add_cross_attention", "router_jitter_noise", "output_router_logits"};
 
-Json golden(const std::string& family) {
-  return read_json(std::filesystem::path(lora::test::data_folder()) / "config_keys" / (family + ".json"), ErrorKind::kData);
-}
-
-/// The script's `weight`.
-at::Tensor weight(const std::string& name, const std::vector<int64_t>& shape) {
-  int64_t phase = 0;
-  for (size_t i = 0; i < name.size(); ++i) {
-    phase += static_cast<int64_t>(i + 1) * static_cast<unsigned char>(name[i]);
-  }
-  const double offset = shape.size() == 1 && name.ends_with("weight") ? 1.0 : 0.0;
-  const at::Tensor place = at::arange(c10::multiply_integers(shape), at::kDouble) * 0.7 + static_cast<double>(phase % 997);
-  return (place.sin() * 0.3 + offset).to(at::kFloat).view(shape);
-}
-
 /// @param file_name of a tensor; its values are those of its own name.
 BaseModel load_of_keys(const Json& config, const Json& tensors, std::string (*file_name)(const std::string& name) = nullptr) {
   const test::TemporaryFolder folder;
-  folder.write("config.json", config.dump());
-  std::vector<io::NamedTensor> named;
-  for (const auto& [name, shape] : tensors.items()) {
-    named.push_back({file_name == nullptr ? name : file_name(name), weight(name, shape.get<std::vector<int64_t>>())});
-  }
-  io::save_tensors(folder / "model.safetensors", named);
+  test::write_formula_model(folder.path(), config, tensors, file_name);
   ModelOptions options;
   options.path = folder.path();
   options.device = "cpu";
@@ -75,8 +54,10 @@ double outcome(const BaseModel& base) {
 class ConfigKeys : public testing::TestWithParam<std::string> {};
 
 TEST_P(ConfigKeys, ComputeWhatTransformersComputes) {
-  const Json expected = golden(GetParam());
-  EXPECT_NEAR(outcome(load_of_keys(expected["config"], expected["tensors"])), expected["loss"].get<double>(), 2e-5);
+  const Json expected = test::formula_case(GetParam());
+  const BaseModel unchanged = load_of_keys(expected["config"], expected["tensors"]);
+  EXPECT_NEAR(outcome(unchanged), expected["loss"].get<double>(), 2e-5);
+  EXPECT_EQ(Json(unchanged.model->body->default_target_modules()), expected["default_targets"]);
   for (const Json& change : expected["changes"]) {
     Json config = expected["config"];
     config.update(change["set"]);
@@ -97,13 +78,13 @@ TEST_P(ConfigKeys, ComputeWhatTransformersComputes) {
 }
 
 TEST_P(ConfigKeys, AreAllKnown) {
-  const Json expected = golden(GetParam());
+  const Json expected = test::formula_case(GetParam());
   Json config = expected["keys"];
   config.update(expected["config"]);
   EXPECT_EQ(load_of_keys(config, expected["tensors"]).unread_keys, std::vector<std::string>{});
   config["a_key_of_tomorrow"] = 3;
   EXPECT_EQ(load_of_keys(config, expected["tensors"]).unread_keys, std::vector<std::string>{"a_key_of_tomorrow"});
-  if (config.contains("rope_parameters") && config["rope_parameters"].contains("rope_theta")) {
+  if (config.contains("rope_parameters") && config["rope_parameters"].value("rope_type", "") == "default") {
     config["rope_parameters"]["factor"] = 2.0;  // which the default type does not have
     EXPECT_THAT(load_of_keys(config, expected["tensors"]).unread_keys, testing::Contains("rope_parameters.factor"));
   }
@@ -111,7 +92,7 @@ TEST_P(ConfigKeys, AreAllKnown) {
 
 /// num_labels next to an id2label of another length: the stored head decides, and the key is known.
 TEST_P(ConfigKeys, NumLabelsDoesNotChangeAStoredHead) {
-  const Json expected = golden(GetParam());
+  const Json expected = test::formula_case(GetParam());
   Json config = expected["config"];
   if (!config.contains("id2label")) {
     GTEST_SKIP() << "the case has no classifier";
@@ -126,7 +107,7 @@ TEST_P(ConfigKeys, NumLabelsDoesNotChangeAStoredHead) {
 
 /// tie_word_embeddings with every combination of stored weights, and a file of only the body.
 TEST_P(ConfigKeys, TieAsTransformersDoes) {
-  const Json expected = golden(GetParam());
+  const Json expected = test::formula_case(GetParam());
   if (!expected.contains("ties")) {
     GTEST_SKIP() << "an encoder has no head over the vocabulary";
   }
@@ -155,10 +136,14 @@ TEST_P(ConfigKeys, TieAsTransformersDoes) {
   EXPECT_TRUE(load_of_keys(config, body).model->head()->tied());
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, ConfigKeys, testing::ValuesIn(known_families()), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Families, ConfigKeys, testing::ValuesIn(known_families()), [](const auto& info) {
+  std::string name = info.param;
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+});
 
 TEST(ConfigKeysOfOneLayer, AreRefused) {
-  const Json expected = golden("llama");
+  const Json expected = test::formula_case("llama");
   Json config = expected["config"];
   config["per_layer_config"] = {{"0", {{"intermediate_size", 7}}}};
   test::expect_error(ErrorKind::kModel, {"per_layer_config"}, [&] { load_of_keys(config, expected["tensors"]); });

@@ -248,9 +248,11 @@ TEST(FromScratch, IsAFunctionOfTheSeedAndStartsAsTransformersDoes) {
 
 TEST(Families, AreListed) {
   EXPECT_EQ(known_families(),
-            (std::vector<std::string>{"bert",     "distilbert", "falcon",    "gemma",   "gemma2",     "gemma3_text", "gpt2",
-                                      "gpt_neox", "llama",      "mistral",   "mixtral", "modernbert", "olmo2",       "phi3",
-                                      "qwen2",    "qwen3",      "qwen3_moe", "roberta", "smollm3",    "stablelm"}));
+            (std::vector<std::string>{"apertus", "arcee", "bert", "camembert", "distilbert", "exaone4", "falcon", "gemma", "gemma2",
+                                      "gemma3_text", "gpt2", "gpt_neox", "granite", "helium", "hunyuan_v1_dense", "internlm3", "llama",
+                                      "ministral", "ministral3", "mistral", "mixtral", "modernbert", "nemotron", "olmo2", "olmo3", "phi",
+                                      "phi3", "qwen2", "qwen3", "qwen3_moe", "roberta", "seed_oss", "smollm3", "stablelm", "starcoder2",
+                                      "xlm-roberta"}));
 }
 
 TEST(Families, AnUnknownOneNamesTheNearestAndWhatItLacks) {
@@ -260,9 +262,9 @@ TEST(Families, AnUnknownOneNamesTheNearestAndWhatItLacks) {
     expect_load_error(folder, parts);
   };
   with_type("gemma3", {"'gemma3'", "Nearest family: 'gemma3_text'", "image encoder", "text part by itself is model_type gemma3_text"});
-  with_type("granite", {"'granite'", "Nearest family: 'llama'", "factors of the embeddings", "docs/adding-a-model.md"});
+  with_type("bitnet", {"'bitnet'", "Nearest family: 'llama'", "norms inside both blocks", "docs/adding-a-model.md"});
   with_type("qwen22", {"'qwen22'", "did you mean 'qwen2'"});
-  with_type("rwkv", {"'rwkv'", "expected one of bert, distilbert, falcon, gemma", "docs/adding-a-model.md"});
+  with_type("rwkv", {"'rwkv'", "expected one of apertus, arcee, bert, camembert", "docs/adding-a-model.md"});
 }
 
 }  // namespace

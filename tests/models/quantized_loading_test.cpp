@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include <limits>
+#include <set>
 
 #include "lora/io/tensors.h"
 #include "lora/models/base_model.h"
@@ -13,6 +14,7 @@
 #include "support/batches.h"
 #include "support/expect_error.h"
 #include "support/golden.h"
+#include "support/map_source.h"
 #include "support/paths.h"
 #include "support/temporary_folder.h"
 #include "support/tensors.h"
@@ -67,6 +69,25 @@ std::map<std::string, at::Tensor> stored_parts(const io::PackedMatrix& matrix) {
     parts.insert({{".nested_absmax", own.at("nested_absmax")}, {".nested_quant_map", own.at("nested_quant_map")}});
   }
   return parts;
+}
+
+/// Remembers the tensors whose pages were dropped.
+class ReleasedNames : public test::MapSource {
+ public:
+  using MapSource::MapSource;
+  void release(const std::string& name) const override { names.insert(name); }
+  mutable std::set<std::string> names;
+};
+
+TEST(QuantizedLoading, KeepsNoPagesOfSmallTensors) {
+  const at::Tensor norm = at::ones({8}), table = at::ones({1 << 19});
+  ReleasedNames file({{"norm.weight", norm}, {"table.weight", table}});
+  quantization::QuantizingSource source(file, {.quantization = {}, .dtype = at::kFloat, .skip_modules = {}, .where = "model"});
+  const at::Tensor copy = source.get("norm.weight", {8}, io::WeightRole::kNorm);
+  EXPECT_TRUE(copy.equal(norm));
+  EXPECT_FALSE(copy.is_alias_of(norm));
+  EXPECT_TRUE(source.get("table.weight", {1 << 19}, io::WeightRole::kEmbedding).is_alias_of(table));
+  EXPECT_THAT(file.names, ElementsAre("norm.weight"));
 }
 
 TEST(QuantizedLoading, HasTheBytesThatBitsandbytesSaves) {

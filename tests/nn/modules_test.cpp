@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
 
 #include "lora/base/random.h"
 #include "lora/nn/activation.h"
@@ -11,6 +12,7 @@
 #include "lora/nn/layer_norm.h"
 #include "lora/nn/linear.h"
 #include "lora/nn/rms_norm.h"
+#include "lora/ops/compiled_products.h"
 #include "lora/ops/dropout.h"
 #include "lora/ops/gated_activation.h"
 #include "small_batch.h"
@@ -220,6 +222,20 @@ TEST(Activation, NamesAreTransformers) {
 TEST(Device, CpuIsAlwaysThereAndMemoryIsCounted) {
   EXPECT_EQ(open_device("cpu"), at::Device(at::kCPU));
   EXPECT_GT(peak_memory_bytes(at::kCPU), int64_t{1} << 20);
+}
+
+TEST(Device, TheFirstUseSaysHowManyCompiledProductsAreCachedUnlessTheUserDoes) {
+  const char* const kVariable = "ONEDNN_PRIMITIVE_CACHE_CAPACITY";
+  unsetenv(kVariable);
+  ops::cache_compiled_products(ops::kProductsOfImages);
+  open_device("cpu");
+  EXPECT_STREQ(std::getenv(kVariable), "512");
+  unsetenv(kVariable);
+  open_device("cpu");
+  EXPECT_STREQ(std::getenv(kVariable), "32");
+  setenv(kVariable, "7", 1);
+  ops::cache_compiled_products(ops::kProductsOfImages);
+  EXPECT_STREQ(std::getenv(kVariable), "7");
 }
 
 }  // namespace

@@ -84,7 +84,7 @@ TEST(RotaryEmbedding, EqualsTheReferenceWithItsGradients) {
 }
 
 TEST(GatedActivation, EqualsTheReferenceWithItsGradients) {
-  for (const Activation kind : {Activation::kSilu, Activation::kGelu, Activation::kGeluTanh, Activation::kRelu}) {
+  for (const Activation kind : {Activation::kSilu, Activation::kGelu, Activation::kGeluTanh, Activation::kRelu, Activation::kReluSquared}) {
     const auto bind = [kind](auto op) { return [op, kind](const Inputs& in) { return op(kind, in[0], in[1]); }; };
     const Inputs inputs{(normal({7, 9}, 1) * 3).requires_grad_(true), normal({7, 9}, 2).requires_grad_(true)};
     expect_op(bind(gated_activation), bind(gated_activation_reference), inputs, "kind " + std::to_string(static_cast<int>(kind)));

@@ -19,8 +19,9 @@ sys.dont_write_bytecode = True
 from llama_reference import (  # noqa: E402
     base_of, be_quiet, documents_of, evaluate, is_classification, load_trainable, mean_loss, one_thread, read_json, train, trained_tensors,
 )  # fmt: skip
-from lora_start import effective_weights, is_started  # noqa: E402
+from lora_start import effective_weights, is_started, take_signs  # noqa: E402
 from peft import PeftModel  # noqa: E402
+from prompt_cases import is_prompt  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 from transformers import AutoModelForSequenceClassification  # noqa: E402
 
@@ -125,10 +126,12 @@ def compare_case(binary: Path, folder: Path, output: Path) -> Table:
     metrics = run_lora_train(binary, folder, output)
     steps, evals = ([row for row in metrics if key in row] for key in ("loss", "eval_loss"))
 
-    model = load_trainable(folder, run)
+    model, table = load_trainable(folder, run), Table()
+    if run["adapter"] is not None and run["adapter"].get("init_lora_weights") == "lora_ga":
+        difference = take_signs(model, load_file(output / "adapter_model.safetensors"))
+        table.add("start without signs (absolute)", {"any module": difference}, TENSOR_ABSOLUTE)
     theirs = train(model, run, documents_of(folder, run, "train"), held_out)
 
-    table = Table()
     compare_rows(table, "training", ["loss", "learning_rate", "grad_norm"], steps, theirs.steps)
     compare_counts(steps, theirs.steps)
     compare_rows(table, "evaluation", [key for key in theirs.evals[0] if key != "step"], evals, theirs.evals)
@@ -136,7 +139,7 @@ def compare_case(binary: Path, folder: Path, output: Path) -> Table:
     result = load_result(folder, run, output)
     if is_started(run):
         compare_effective(table, folder, run, result, model)
-    else:
+    elif not is_prompt(run):  # a file has what a network makes of the trained tensors
         compare_tensors(table, load_file(output / name), trained_tensors(model))
     reloaded = mean_loss(evaluate(result, held_out))
     table.add("eval_loss of the result, reloaded", {name: relative(evals[-1]["eval_loss"], reloaded)}, RELATIVE["eval_loss"])

@@ -89,6 +89,34 @@ TEST(FormulaMethod, StartsAsTheBaseAndTrainsEveryTensor) {
   }
 }
 
+TEST(FormulaMethod, AStartThatChangesTheModelIsReportedOnce) {
+  HraOptions odd = on_projections(HraOptions());
+  odd.r = 3;
+  const models::BaseModel base = test::tiny_llama();
+  testing::internal::CaptureStderr();
+  require_matching_targets(odd, *base.model);
+  const auto method = test::attach(odd, base);
+  const TemporaryFolder folder;
+  method->save(folder.path());
+  read_adapter(folder.path(), odd);
+  const std::string log = testing::internal::GetCapturedStderr();
+  const size_t first = log.find("odd number of reflections");
+  ASSERT_NE(first, std::string::npos) << log;
+  EXPECT_EQ(log.find("odd number of reflections", first + 1), std::string::npos) << log;
+}
+
+/// A block of one value has no angle, so that there is nothing to train; PEFT writes such tensors without values, too.
+TEST(FormulaMethod, RandomBlocksOfOneValueAreEmpty) {
+  OftOptions options = on_projections(OftOptions());
+  options.oft_block_size = 1;
+  options.init_weights = false;
+  const models::BaseModel base = test::tiny_llama();
+  const at::Tensor before = test::hidden_of(*base.model);
+  const auto method = test::attach(options, base);
+  EXPECT_EQ(method->parameters().front().tensor.numel(), 0);
+  test::expect_close(test::hidden_of(*base.model), before, 1e-6, "rotations by no angle");
+}
+
 TEST(FormulaMethod, AFileGivesTheSameModel) {
   for (MethodOptions options : every_method()) {
     const models::BaseModel base = test::tiny_llama(), other = test::tiny_llama();

@@ -218,7 +218,7 @@ TEST(PipelineFiles, WithWhatIsNotUnderstoodAreRefused) {
   };
   fails({pair[0]}, {"unet.mid_block.resnets.0.conv1", "one half", "B (up)"});
   fails(pair_and(kohya + ".lora_mid.weight", a), {"1 tensor with unknown names", "lora_mid", "another method"});
-  fails(pair_and("lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight", a), {"double_blocks_0", "UNet or a CLIP text encoder"});
+  fails(pair_and("lora_unet_double_blocks_0_img_qkv.lora_down.weight", a), {"double_blocks_0", "UNet, a transformer or a CLIP"});
   fails(pair_and(kohya + ".alpha", at::zeros({})), {"alpha", "above 0"});
   fails(pair_and(kohya + ".dora_scale", at::ones({1, 4})), {"magnitude", "[1, 4]", "6 values", "LyCORIS"});
   fails({pair[0], {kohya + ".lora_up.weight", b.unsqueeze(-1)}}, {"do not match", "[2, 4]", "[6, 2, 1]"});
@@ -256,6 +256,7 @@ TEST(PipelineAdapter, IsRecognisedByItsModules) {
   EXPECT_EQ(component_of("text_encoder_2.text_projection"), "text_encoder_2");
   EXPECT_EQ(component_of("transformer.transformer_blocks.0.attn.to_q"), "transformer");
   EXPECT_EQ(component_of("transformer.context_embedder.weight"), "transformer");
+  EXPECT_EQ(component_of("transformer.x_embedder"), "transformer");
   for (const char* other : {"transformer.h.0.attn.c_attn", "model.layers.0.mlp.up_proj", "unet", "unet_x.y", ""}) {
     EXPECT_EQ(component_of(other), "") << other;
   }
@@ -274,6 +275,11 @@ TEST(PipelineAdapter, IsRecognisedByItsModules) {
   EXPECT_EQ(family("unet.up_blocks.3.attentions.0.transformer_blocks.0.attn1.to_q"), "Stable Diffusion 1");
   EXPECT_EQ(family("unet.up_blocks.3.attentions.0.proj_in"), "Stable Diffusion 2");  // a matrix
   EXPECT_EQ(family("unet.down_blocks.1.resnets.0.conv1"), "");
+  EXPECT_EQ(family("transformer.single_transformer_blocks.3.proj_mlp"), "FLUX.1");
+  EXPECT_EQ(family("transformer.transformer_blocks.3.attn.to_q", 3072), "FLUX.1");
+  EXPECT_EQ(family("transformer.transformer_blocks.3.attn.add_q_proj", 2432), "Stable Diffusion 3");
+  EXPECT_EQ(family("transformer.transformer_blocks.3.attn2.to_q"), "Stable Diffusion 3");
+  EXPECT_EQ(family("transformer.transformer_blocks.3.attn.to_q"), "");
   EXPECT_EQ(divided(pipeline_adapter_of({"unet.conv_in", "text_encoder.text_model.encoder.layers.0.mlp.fc1"})).size(), 2U);
   EXPECT_EQ(component_folder("out", "text_encoder_2"), fs::path("out/text_encoder_2"));
   EXPECT_EQ(component_folder("out", "unet"), fs::path("out"));

@@ -2,9 +2,8 @@
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
+#include "golden_checks.h"
 #include "lora/nn/adapters.h"
-#include "lora/peft/eva.h"
-#include "support/adapted_hosts.h"
 #include "support/expect_error.h"
 #include "support/golden_run.h"
 #include "support/temporary_folder.h"
@@ -19,44 +18,10 @@ using test::GoldenRun;
 
 class GoldenTraining : public testing::TestWithParam<std::string> {};
 
-/// Every example of a set in one batch.
-nn::Batch one_batch(const data::Dataset& set) {
-  std::vector<int64_t> all(set.examples.size());
-  std::iota(all.begin(), all.end(), 0);
-  return data::make_batch(set, all);
-}
-
-/// The loss of each held-out document; for token prediction they are computed in one batch.
-std::vector<double> losses_of(GoldenRun& run) {
-  if (!run.labels) {
-    return test::document_losses(run.model(), one_batch(run.eval_set));
-  }
-  std::vector<double> losses;
-  for (int64_t d = 0; d < static_cast<int64_t>(run.eval_set.examples.size()); ++d) {
-    LabelTally tally(run.labels->is_regression);
-    const nn::Batch batch = data::make_batch(run.eval_set, {d});
-    tally.add(row_outputs(run.model(), batch), targets_of(run.eval_set, batch));
-    losses.push_back(tally.result().loss);
-  }
-  return losses;
-}
-
 /// Logits of a model's head, whichever kind it has.
 at::Tensor logits_of(nn::Model& model, const nn::Pass& pass) {
   return model.documents == nullptr ? model.tokens->logits(model.body->hidden(pass), pass)
                                     : model.documents->scores(*model.body, pass).squeeze(0);
-}
-
-void expect_document_losses(GoldenRun& run, const Json& expected, const std::string& what) {
-  const std::vector<double> losses = losses_of(run);
-  ASSERT_EQ(losses.size(), expected.size());
-  for (size_t d = 0; d < losses.size(); ++d) {
-    const double loss = expected[d]["loss"].get<double>();
-    EXPECT_NEAR(losses[d], loss, 1e-5 * loss) << what << " of document " << d;
-    const data::Example& example = run.eval_set.examples[d];
-    const int64_t first = run.model().body->virtual_tokens() > 0 ? example.num_first_supervised() : 0;
-    EXPECT_EQ(example.num_supervised() + first, expected[d]["num_tokens"].get<int64_t>());
-  }
 }
 
 TEST_P(GoldenTraining, StartsWhereTransformersAndPeftStart) {
@@ -148,39 +113,6 @@ TEST(Recomputed, LayersOfEveryFamilyGiveTheSameGradients) {
   }
 }
 
-/// Trains, and compares every step, every evaluation and the documents' losses at the end.
-void expect_training(GoldenRun& run) {
-  test::CollectingSink steps, evaluations;
-  LoggingHook logging(1, {&steps}, [] { return int64_t{0}; });
-  EvaluationHook evaluation(*run.objective, {eval_interval(run.training, /*total_steps=*/0), false, std::nullopt}, {&evaluations});
-  TrainerState state;
-  run.run(state, {&logging, &evaluation});
-
-  const Json expected = run.golden.expected();
-  const auto expect_relative = [](const Json& actual, const Json& step, const char* key, double tolerance) {
-    const double value = step[key].get<double>();
-    EXPECT_NEAR(actual[key].get<double>(), value, tolerance * std::abs(value)) << key << " of step " << step["step"];
-  };
-  ASSERT_EQ(steps.rows.size(), expected["steps"].size());
-  for (size_t i = 0; i < steps.rows.size(); ++i) {
-    const Json& step = expected["steps"][i];
-    expect_relative(steps.rows[i], step, "loss", 1e-5);
-    expect_relative(steps.rows[i], step, "learning_rate", 1e-5);
-    expect_relative(steps.rows[i], step, "grad_norm", 2e-4);
-    EXPECT_EQ(steps.rows[i]["num_tokens"], step["num_tokens"]);
-    EXPECT_EQ(steps.rows[i]["num_input_tokens"], step["num_input_tokens"]);
-  }
-  ASSERT_EQ(evaluations.rows.size(), expected["eval"].size());
-  for (size_t i = 0; i < evaluations.rows.size(); ++i) {
-    EXPECT_EQ(evaluations.rows[i]["step"], expected["eval"][i]["step"]);
-    for (const auto& [key, value] : expected["eval"][i].items()) {
-      EXPECT_TRUE(key == "step" || evaluations.rows[i].contains(key)) << key;
-      expect_relative(evaluations.rows[i], expected["eval"][i], key.c_str(), 1e-5);
-    }
-  }
-  expect_document_losses(run, expected["documents"], "loss");
-}
-
 TEST_P(GoldenTraining, EveryStepEqualsTransformersAndPeft) {
   GoldenRun run(GetParam());
   expect_training(run);
@@ -190,56 +122,6 @@ TEST_P(GoldenTraining, EveryStepEqualsTransformersAndPeft) {
       expect_near(parameter.tensor, tensors.tensor("trained." + run.key_of(parameter)), 1e-5, parameter.name);
     }
   }
-}
-
-/// W + scale · B A after training, which does not depend on the signs of singular vectors.
-void expect_effective_weights(GoldenRun& run) {
-  const io::SafetensorsFile expected = run.golden.tensors();
-  int64_t compared = 0;
-  for (const nn::Linear* host : test::adapted_hosts(run.model())) {
-    expect_near(test::effective_weight(*host), expected.tensor("effective." + host->name() + ".weight"), 1e-5, host->name());
-    ++compared;
-  }
-  for (const std::string& name : expected.names()) {
-    compared -= name.starts_with("effective.") ? 1 : 0;
-  }
-  EXPECT_EQ(compared, 0);
-}
-
-TEST(LlamaStarts, FromTheWeightsEqualPefts) {
-  for (const std::string name : {"pissa", "olora"}) {
-    SCOPED_TRACE(name);
-    GoldenRun run(name);
-    const io::SafetensorsFile expected = run.golden.tensors();
-    for (const nn::Parameter& parameter : run.parameters()) {
-      expect_near(parameter.tensor.abs(), expected.tensor("start." + run.key_of(parameter)).abs(), 1e-5, parameter.name);
-    }
-    expect_document_losses(run, run.golden.expected()["base_documents"], "start loss");
-    expect_training(run);
-    expect_effective_weights(run);
-  }
-}
-
-TEST(LlamaStarts, FromTheDataEqualsPefts) {
-  GoldenRun run("eva");
-  nn::remove_adapters(run.model());  // GoldenRun attaches without looking at the data
-  peft::EvaPass pass(*run.config.adapter.as<peft::LoraOptions>(), run.model());
-  const std::vector<MicroBatch> batches = data::plan_epoch(run.train_set, run.batches, 0);
-  for (size_t i = 0;; ++i) {
-    const std::vector<int64_t>& batch = batches[i % batches.size()];
-    std::vector<int32_t> labels;
-    for (const int64_t index : batch) {
-      const std::vector<int32_t> own = run.train_set.examples[index].labels();
-      labels.insert(labels.end(), own.begin(), own.end());
-    }
-    if (pass.add(data::make_batch(run.train_set, batch), at::tensor(labels).ne(nn::kIgnoreLabel).nonzero().squeeze(1))) {
-      break;
-    }
-  }
-  run.method = peft::attach_eva(pass.start(), run.model(), "base", run.config.training.seed);
-  run.optimizer = optim::make_optimizer(run.training.optimizer, run.parameters(), run.training.learning_rate);
-  expect_training(run);
-  expect_effective_weights(run);
 }
 
 TEST(LlamaParts, AreAsManyAsPeftCounts) {

@@ -1,4 +1,5 @@
 #pragma once
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -29,6 +30,7 @@ struct InferenceRequest {
   std::string variant;          ///< --variant: of its weight files; empty: the plain ones, or the only ones
   std::string vae;              ///< --vae: folder of another VAE; empty: its own
   std::string prediction_type;  ///< --prediction-type; empty: as its scheduler's config says
+  std::optional<int64_t> clip_skip;  ///< --clip-skip: the layer of its CLIP encoders that is used; none: the usual one
 };
 
 }  // namespace lora::app

@@ -8,8 +8,8 @@ namespace lora::app {
 
 /// The flags of `lora-train --init MODEL DATA`.
 struct InitRequest {
-  std::string model;                          ///< a model folder, or org/name of one in the local Hugging Face cache
-  std::string data;                           ///< a file of rows, or a glob pattern
+  std::string model;                          ///< a model folder, org/name of one in the local Hugging Face cache, or a pipeline
+  std::string data;                           ///< a file of rows, a glob pattern, or for a pipeline a folder of images
   std::filesystem::path output = "run.json";  ///< --output: the config file to create
   config::Surroundings surroundings;
 };

@@ -1,5 +1,7 @@
 #pragma once
+#include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +23,7 @@ struct ModelFlags {
   std::vector<std::string> inputs = {};  ///< of a TorchScript model; empty: by the names of its arguments
   std::string output = {};               ///< of a TorchScript model; empty: the logits
   std::string variant = {}, vae = {}, prediction_type = {};  ///< of a text-to-image pipeline; empty: none given
+  std::optional<int64_t> clip_skip = std::nullopt;           ///< of a text-to-image pipeline
   const char* flag = "--model";          ///< the flag that names the model
 };
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "lora/base/json.h"
+#include "lora/diffusion/tensor_view.h"
 #include "lora/io/checkpoint.h"
 #include "lora/tokenizer/tokenizer.h"
 
@@ -34,6 +35,8 @@ struct PipelineOptions {
   /// configs that it has instead of the family's (diffusers' `config`); model.tokenizer in a run's config. A folder needs none.
   std::filesystem::path config = "";
   std::string prediction_type = "";  ///< replaces that of the scheduler's config; empty: as that says
+  /// The CLIP layer whose states the network takes, counted from the last that the family uses, as A1111 and kohya's tools count.
+  int64_t clip_skip = 1;
 };
 
 /// The configuration of a part.
@@ -63,6 +66,7 @@ class Pipeline {
   /// The folder or the file.
   const std::filesystem::path& path() const;
   bool is_single_file() const;
+  int64_t clip_skip() const;  ///< of the options
   /// Whether it is SDXL's pipeline that takes zeros in place of the states of an empty negative prompt.
   bool forces_zeros_for_empty_prompt() const;
 
@@ -79,6 +83,8 @@ class Pipeline {
   /// Its weights, under the names of diffusers' and transformers' modules (with `text_model.`). Throws model Error if there are none,
   /// for pickled ones only (.bin, with what to do), and for several variants without a plain file.
   std::unique_ptr<io::Checkpoint> weights(const std::string& component) const;
+  /// Where the weights of a component are in a single file; those of a folder have no views. Throws as weights() does.
+  std::vector<TensorView> views(const std::string& component) const;
   /// Its tokenizer, "tokenizer" of "text_encoder" and so on. Throws model Error if there is none.
   std::unique_ptr<tokenizer::Tokenizer> tokenizer(const std::string& component) const;
   /// The files that config() and weights() or tokenizer() read, for hashes and copies.

@@ -40,10 +40,10 @@ class CaptionTokenizers {
 /// The text encoders of a pipeline, and what the family's network takes of their states.
 class TextEncoders {
  public:
-  /// Loads their weights. Throws model Error for missing ones, and a config that is not supported.
+  /// Loads their weights. Throws model Error for missing ones, and a config that is not supported; config Error for a clip_skip of the
+  /// pipeline that its encoders do not have.
   /// @param options dtype and device of the weights, and of all that is computed.
-  /// @param clip_skip how many of the last layers are left out, as diffusers counts (kohya's tools count one more).
-  TextEncoders(const Pipeline& pipeline, const at::TensorOptions& options, int64_t clip_skip = 0);
+  TextEncoders(const Pipeline& pipeline, const at::TensorOptions& options);
   ~TextEncoders();
   TextEncoders(TextEncoders&&) noexcept;
 

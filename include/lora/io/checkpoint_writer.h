@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -29,5 +30,9 @@ struct TensorStream {
 /// @param stem in place of "model"; diffusers' components have "diffusion_pytorch_model".
 void write_checkpoint(const fs::path& folder, const std::vector<TensorStream>& tensors, int64_t max_shard_size,
                       const std::string& stem = "model");
+
+/// Writes them into one safetensors file, which replaces another one when it is complete. Throws as write_checkpoint does.
+void write_checkpoint_file(const fs::path& file, const std::vector<TensorStream>& tensors,
+                           const std::map<std::string, std::string>& metadata);
 
 }  // namespace lora::io

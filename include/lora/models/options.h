@@ -55,6 +55,7 @@ struct ModelOptions {
   std::string variant;          ///< of its weight files ("fp16"); empty: the plain ones, or the only ones
   std::filesystem::path vae;    ///< folder of another VAE; empty: the pipeline's own
   std::string prediction_type;  ///< of its network, replacing the scheduler's; empty: as the scheduler's config says
+  int64_t clip_skip = 1;        ///< the layer of its CLIP encoders that is used; 1: the usual one, 2: the one before it
 
   bool is_torchscript() const { return format == ModelFormat::kTorchScript; }
   /// Whether weights are quantised while they are loaded.

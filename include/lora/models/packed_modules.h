@@ -8,6 +8,13 @@
 
 namespace lora::models {
 
+/// How the options' model is quantised while it is loaded. @param dtype that the model computes in.
+/// @param inputs_first whether its files have projections as [in, out].
+quantization::LoadingOptions loading_options(const ModelOptions& options, at::ScalarType dtype, bool inputs_first);
+
+/// Warns of entries of skip_modules that match no module of the model.
+void warn_of_unmatched(const quantization::PlainModules& modules);
+
 /// What is quantised while a model is loaded, and how. Weights have the model's names of their tensors.
 struct QuantizationPlan {
   quantization::LoadingOptions loading;

@@ -20,6 +20,8 @@ class Denoiser {
   virtual bool takes_guidance() const { return false; }
   /// Channels of the latents.
   virtual int64_t latent_channels() const = 0;
+  /// What both sides of latents must be multiples of.
+  virtual int64_t side_multiple() const { return 1; }
 };
 
 }  // namespace lora::nn

@@ -9,6 +9,7 @@ enum class Activation : int32_t {
   kGelu,      ///< x · Φ(x) (Hendrycks & Gimpel 2016)
   kGeluTanh,  ///< the tanh approximation of GELU (section 2 there)
   kRelu,
+  kReluSquared,  ///< max(0, x)² (So et al. 2021, "Primer")
 };
 
 }  // namespace lora::ops

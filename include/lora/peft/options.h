@@ -21,19 +21,28 @@ enum class LoraInit {
   kOlora,       ///< "olora": the leading part of its QR decomposition, subtracted from it (Büyükakyüz 2024)
   kLoftq,       ///< "loftq": the largest singular values of the error that quantising the base makes (Li et al. 2023)
   kEva,         ///< "eva": A from activations on the data (Paischer et al. 2024), B zero
+  kCorda,       ///< "corda": the part of the weight that matters most, or least, for the data, subtracted from it (Yang et al. 2024)
+  kLoraGa,      ///< "lora_ga": singular vectors of the weight's gradient on the data, subtracted from it (Wang et al. 2024)
 };
 
 /// The initializations with a name; PEFT also has true, false and "pissa_niter_N".
-inline constexpr EnumTable<LoraInit, 6> kNamedInits{{{{LoraInit::kGaussian, "gaussian"},
+inline constexpr EnumTable<LoraInit, 8> kNamedInits{{{{LoraInit::kGaussian, "gaussian"},
                                                       {LoraInit::kOrthogonal, "orthogonal"},
                                                       {LoraInit::kPissa, "pissa"},
                                                       {LoraInit::kOlora, "olora"},
                                                       {LoraInit::kLoftq, "loftq"},
-                                                      {LoraInit::kEva, "eva"}}}};
+                                                      {LoraInit::kEva, "eva"},
+                                                      {LoraInit::kCorda, "corda"},
+                                                      {LoraInit::kLoraGa, "lora_ga"}}}};
 
 /// Whether the initial B A is subtracted from the base weight, so that the model starts unchanged.
 constexpr bool changes_base(LoraInit init) {
-  return init == LoraInit::kPissa || init == LoraInit::kOlora;
+  return init == LoraInit::kPissa || init == LoraInit::kOlora || init == LoraInit::kCorda || init == LoraInit::kLoraGa;
+}
+
+/// Whether the initialization needs a pass over the training data.
+constexpr bool starts_from_data(LoraInit init) {
+  return init == LoraInit::kEva || init == LoraInit::kCorda || init == LoraInit::kLoraGa;
 }
 
 /// Which biases of the base are trained (PEFT's bias).
@@ -59,6 +68,53 @@ struct EvaOptions {
   int64_t label_mask_value = -100;     ///< the label of tokens that do not count
   bool whiten = false;                 ///< divide each direction by the square root of its singular value
   bool adjust_scaling_factors = true;  ///< change lora_alpha with the rank, so that the scale is unchanged
+};
+
+/// Which singular values of the weight times the covariance of its input the adapter gets.
+enum class CordaMethod {
+  kInstructionPreviewed,  ///< "ipm": the largest, so that the adapter starts with what the data use most
+  kKnowledgePreserved,    ///< "kpm": the smallest, so that what the data use stays in the base
+};
+inline constexpr EnumTable<CordaMethod, 2> kCordaMethods{
+    {{{CordaMethod::kInstructionPreviewed, "ipm"}, {CordaMethod::kKnowledgePreserved, "kpm"}}}};
+
+/// PEFT's corda_config.
+struct CordaOptions {
+  CordaMethod method = CordaMethod::kInstructionPreviewed;
+  bool use_float16_for_covariance = false;  ///< add the covariance up in the model's dtype rather than in float32
+  int64_t num_documents = 256;              ///< not PEFT's: the number of training documents, at most an epoch
+};
+
+/// Which of the gradient's 2r largest singular vectors A and B get (PEFT's direction).
+enum class GradientVectors {
+  kFirstInA,     ///< "ArB2r": A the first r, B the others
+  kFirstInB,     ///< "A2rBr": B the first r, A the others
+  kAlternating,  ///< "ArBr": B those with even numbers, from 0, A the others
+  kRandom,       ///< "random": both the same r of them
+};
+inline constexpr EnumTable<GradientVectors, 4> kGradientVectors{{{{GradientVectors::kFirstInA, "ArB2r"},
+                                                                   {GradientVectors::kFirstInB, "A2rBr"},
+                                                                   {GradientVectors::kAlternating, "ArBr"},
+                                                                   {GradientVectors::kRandom, "random"}}}};
+
+/// How LoRA-GA scales its start (PEFT's scale).
+enum class GradientScale {
+  kStable,     ///< B by out_features^(1/4) / sqrt(stable_gamma)
+  kWeightSvd,  ///< B so that its largest singular value is that of the weight
+  kGdScale,    ///< A and B by 1 / (lora_alpha / r)
+  kUnit,       ///< not at all
+};
+inline constexpr EnumTable<GradientScale, 4> kGradientScales{{{{GradientScale::kStable, "stable"},
+                                                                {GradientScale::kWeightSvd, "weight_svd"},
+                                                                {GradientScale::kGdScale, "gd_scale"},
+                                                                {GradientScale::kUnit, "unit"}}}};
+
+/// PEFT's lora_ga_config.
+struct LoraGaOptions {
+  GradientVectors direction = GradientVectors::kFirstInA;
+  GradientScale scale = GradientScale::kStable;
+  int64_t stable_gamma = 16;
+  int64_t num_batches = 64;  ///< not PEFT's: the number of micro-batches whose gradients are averaged, at most an epoch
 };
 
 /// A choice of modules: PEFT's target_modules and exclude_modules.
@@ -112,6 +168,8 @@ struct LoraOptions : TargetOptions {
   LoraInit init = LoraInit::kDefault;
   int64_t pissa_niter = 0;  ///< N of "pissa_niter_N": subspace iterations of a randomised decomposition; 0: exact
   EvaOptions eva;
+  CordaOptions corda;
+  LoraGaOptions lora_ga;
 };
 
 /// What the methods have in common that learn virtual tokens: PEFT's PromptLearningConfig.

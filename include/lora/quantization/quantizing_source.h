@@ -50,7 +50,7 @@ std::shared_ptr<const io::PackedMatrix> quantized_weight(const io::StoredWeight&
 
 /// A source whose projections are quantised one by one when they are asked for: at any time there is one tensor of plain numbers, whose
 /// pages are dropped before the next. What weight() gives for WeightRole::kLinear is packed, except for the PlainModules, which have what
-/// the source has. What get() gives, for routers and tables, is plain.
+/// the source has. What get() gives, for norms, routers and tables, is plain; small tensors are copied and their pages dropped too.
 class QuantizingSource : public io::WeightSource {
  public:
   /// Throws config Error for an entry of skip_modules that is not a regular expression.

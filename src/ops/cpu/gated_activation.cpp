@@ -67,6 +67,14 @@ struct Relu {
   }
 };
 
+struct ReluSquared {
+  template <typename W>
+  LORA_INLINE static Value<W> at(W x) {
+    const W above = x > 0 ? x : W(0);
+    return {above * above, 2 * above};
+  }
+};
+
 template <typename S, typename Act>
 LORA_SIMD void forward(const S* gate, const S* up, S* y, int64_t n) {
 #pragma omp simd
@@ -98,6 +106,8 @@ void with_formula(Activation kind, const Run& run) {
       return run(GeluTanh());
     case Activation::kRelu:
       return run(Relu());
+    case Activation::kReluSquared:
+      return run(ReluSquared());
   }
 }
 

@@ -11,6 +11,36 @@ LORA_INLINE W silu_gradient(W u, W d) {
   return d * share * (1 + u * (1 - share));
 }
 
+/// The functions below with or without SiLU: the compiler vectorises no loop that has to choose.
+template <bool kSilu, typename S>
+LORA_INLINE void add_gradient_sums(const S* dy, const S* x, const NormedChannels<S>& normed, Wide<S>* du_sum, Wide<S>* dux_sum,
+                                   int64_t rows, int64_t channels) {
+  for (int64_t r = 0; r < rows; ++r, x += channels, dy += channels) {
+#pragma omp simd
+    for (int64_t c = 0; c < channels; ++c) {
+      const Wide<S> xhat = (widened(x[c]) - normed.mean[c]) * normed.rstd[c];
+      const Wide<S> d = widened(dy[c]);
+      const Wide<S> du = kSilu ? silu_gradient(xhat * normed.weight[c] + normed.bias[c], d) : d;
+      du_sum[c] += du;
+      dux_sum[c] += du * xhat;
+    }
+  }
+}
+
+template <bool kSilu, typename S>
+LORA_INLINE void store_gradient(const S* dy, const S* x, const NormedChannels<S>& normed, const Wide<S>* du_mean, const Wide<S>* dux_mean,
+                                S* dx, int64_t rows, int64_t channels) {
+  for (int64_t r = 0; r < rows; ++r, x += channels, dy += channels, dx += channels) {
+#pragma omp simd
+    for (int64_t c = 0; c < channels; ++c) {
+      const Wide<S> xhat = (widened(x[c]) - normed.mean[c]) * normed.rstd[c];
+      const Wide<S> d = widened(dy[c]);
+      const Wide<S> du = kSilu ? silu_gradient(xhat * normed.weight[c] + normed.bias[c], d) : d;
+      dx[c] = narrowed<S>((du * normed.weight[c] - du_mean[c] - xhat * dux_mean[c]) * normed.rstd[c]);
+    }
+  }
+}
+
 }  // namespace
 
 template <typename S>
@@ -46,29 +76,20 @@ LORA_SIMD void scaled_channels(const S* x, const Wide<S>* factor, const Wide<S>*
 template <typename S>
 LORA_SIMD void channel_gradient_sums(const S* dy, const S* x, const NormedChannels<S>& normed, Wide<S>* du_sum, Wide<S>* dux_sum,
                                      int64_t rows, int64_t channels, bool silu) {
-  for (int64_t r = 0; r < rows; ++r, x += channels, dy += channels) {
-#pragma omp simd
-    for (int64_t c = 0; c < channels; ++c) {
-      const Wide<S> xhat = (widened(x[c]) - normed.mean[c]) * normed.rstd[c];
-      const Wide<S> d = widened(dy[c]);
-      const Wide<S> du = silu ? silu_gradient(xhat * normed.weight[c] + normed.bias[c], d) : d;
-      du_sum[c] += du;
-      dux_sum[c] += du * xhat;
-    }
+  if (silu) {
+    add_gradient_sums<true>(dy, x, normed, du_sum, dux_sum, rows, channels);
+  } else {
+    add_gradient_sums<false>(dy, x, normed, du_sum, dux_sum, rows, channels);
   }
 }
 
 template <typename S>
 LORA_SIMD void group_norm_gradient(const S* dy, const S* x, const NormedChannels<S>& normed, const Wide<S>* du_mean,
                                    const Wide<S>* dux_mean, S* dx, int64_t rows, int64_t channels, bool silu) {
-  for (int64_t r = 0; r < rows; ++r, x += channels, dy += channels, dx += channels) {
-#pragma omp simd
-    for (int64_t c = 0; c < channels; ++c) {
-      const Wide<S> xhat = (widened(x[c]) - normed.mean[c]) * normed.rstd[c];
-      const Wide<S> d = widened(dy[c]);
-      const Wide<S> du = silu ? silu_gradient(xhat * normed.weight[c] + normed.bias[c], d) : d;
-      dx[c] = narrowed<S>((du * normed.weight[c] - du_mean[c] - xhat * dux_mean[c]) * normed.rstd[c]);
-    }
+  if (silu) {
+    store_gradient<true>(dy, x, normed, du_mean, dux_mean, dx, rows, channels);
+  } else {
+    store_gradient<false>(dy, x, normed, du_mean, dux_mean, dx, rows, channels);
   }
 }
 

@@ -40,6 +40,8 @@ __device__ __forceinline__ Activated activated(Activation kind, float x) {
       return gelu(x);
     case Activation::kRelu:
       return {x > 0.0F ? x : 0.0F, x > 0.0F ? 1.0F : 0.0F};
+    case Activation::kReluSquared:
+      return {x > 0.0F ? x * x : 0.0F, x > 0.0F ? 2.0F * x : 0.0F};
     case Activation::kSilu:
       break;
   }
