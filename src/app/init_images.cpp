@@ -67,7 +67,8 @@ class ImageChooser {
     }
     set("data", "resolution", facts_.side, "the size that the model was made for");
     if (facts_.images.num_long > 0) {
-      set("data", "buckets", {{"enabled", true}, {"max", 2 * facts_.side}},
+      const int64_t step = std::min<int64_t>(64, facts_.side / 8);
+      set("data", "buckets", {{"enabled", true}, {"step", step}, {"min", facts_.side / 2}, {"max", 2 * facts_.side}},
           with_thousands(facts_.images.num_long) + " of the images are not square, and are trained in their own shape");
     }
   }

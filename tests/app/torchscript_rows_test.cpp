@@ -112,7 +112,7 @@ TEST_F(ModuleRows, ARunEqualsPythonsAndItsAdapterEvaluatesAndMerges) {
     const Outcome merge =
         run_tool({"lora-merge", "--model", module(of.module), "--trust-torchscript", "--adapter", out(of.name), "--output", merged});
     ASSERT_EQ(merge.exit_code, 0) << merge.err;
-    if (std::string(of.name) != "vision") {  // its classes have names, which are in the adapter's file
+    if (std::string(of.data) != "images") {  // their classes have names, which are in the adapter's file
       std::vector<std::string> plain{"--model", merged};
       plain.insert(plain.end(), data.begin(), data.end());
       EXPECT_NEAR(Json::parse(evaluate(plain).out)["loss"].get<double>(), loss, 1e-5);
@@ -302,9 +302,7 @@ TEST_F(ModuleRows, EveryMethodTrains) {
     std::vector<std::string> settings{"--overwrite", "adapter.init_from=null", "training.max_steps=4"};
     settings.insert(settings.end(), method.begin(), method.end());
     const Outcome outcome = train("vision", "a", settings);
-    const bool has_convolution =
-        method.back().find("patches\"]") != std::string::npos && method.front().find("patches") == std::string::npos;
-    EXPECT_EQ(outcome.exit_code, has_convolution ? 2 : 0) << outcome.err;
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   }
 }
 
