@@ -160,7 +160,7 @@ TEST(LoadBaseModel, FaultsOfConfigJsonNameTheKey) {
     folder.config() = before;
   };
   with("model_type", "lama",
-       {"config.json", "unknown model_type", "'lama'", "expected one of bert, distilbert, falcon, gemma, ", "did you mean 'llama'"});
+       {"config.json", "unknown model_type", "'lama'", "expected one of apertus, arcee, bert, camembert, ", "did you mean 'llama'"});
   with("model_type", nullptr, {"config.json: model_type", "missing"});
   for (const char* key : {"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"}) {
     with(key, nullptr, {std::string("config.json: ") + key, "missing"});
